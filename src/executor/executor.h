@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* executor.h - where device code runs: the main loop, a thread of its own, or cooperatively on a vCPU's thread. The only room that knows libuv.
+ *
+ * A device gets one executor at creation and never learns which kind it is. It may post work, arm timers and watch descriptors; every callback runs on the
+ * executor with the device's lock held (`lock` below), the same lock under which the bus calls the device's register functions on vCPU threads. So a device's code is
+ * never concurrent with itself, on any kind of executor. Callbacks must not block; what blocks goes to executor_offload().
+ *
+ * Time: executor_now() is the VM's clock in ns; it stands still while the VM is paused, and all timers with it. Tests use executor_new_virtual(), where time moves
+ * only by executor_advance().
+ *
+ * Threads: post, arm, cancel and watch from any thread. Lock order: a device's lock, then those of interrupt controllers, then the executor's own (a leaf).
+ */
+#ifndef EXECUTOR_EXECUTOR_H
+#define EXECUTOR_EXECUTOR_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/list.h"
+
+struct executor;
+
+/* The VM's clock, shared by all executors of a machine. Opaque; freeze and thaw are idempotent. */
+struct exec_clock;
+struct exec_clock *exec_clock_new(struct err *);
+void     exec_clock_free(struct exec_clock *);
+uint64_t exec_clock_now(struct exec_clock *);
+void     exec_clock_freeze(struct exec_clock *);
+void     exec_clock_thaw(struct exec_clock *);
+void     exec_clock_set(struct exec_clock *, uint64_t now_ns); /* while frozen: after a restore */
+
+/* The main loop: runs on the thread that calls executor_run() until executor_stop(). */
+int executor_new_main(struct exec_clock *, struct executor **out, struct err *);
+/* A thread of its own, named `name` (cut to 15 characters), started now. `enter` (may be NULL) runs first on it, for its sandbox. */
+int executor_new_thread(struct exec_clock *, const char *name, int (*enter)(void *opaque), void *opaque, struct executor **out, struct err *);
+/* Cooperative: runs when the owner calls executor_run_pending(). `wake` is called from any thread when there is work or a timer is due (a timer of `timekeeper`'s sees to it). */
+int executor_new_cooperative(struct exec_clock *, struct executor *timekeeper, void (*wake)(void *opaque), void *opaque, struct executor **out, struct err *);
+/* For tests and fuzzing: everything runs inside executor_advance() and executor_run_pending(), with a clock of its own; no threads, no host descriptors needed. */
+int executor_new_virtual(struct executor **out, struct err *);
+void executor_free(struct executor *);          /* stops and joins a thread; nothing may be armed any more */
+
+int  executor_run(struct executor *);           /* main only: until executor_stop(); returns its status */
+void executor_stop(struct executor *, int status); /* any thread */
+void executor_run_pending(struct executor *);   /* cooperative and virtual */
+void executor_advance(struct executor *, uint64_t ns); /* virtual: moves time, running what falls due in order */
+
+uint64_t executor_now(struct executor *);       /* ns of the VM's clock */
+
+/* ---- work ------------------------------------------------------------------------------------------------------------------------------------------ */
+
+/* Embedded in its owner. `lock` (may be NULL) is held around fn. */
+struct exec_work { struct list node; struct executor *executor; pthread_mutex_t *lock; void (*fn)(void *opaque); void *opaque; bool queued; };
+void exec_work_init(struct exec_work *, struct executor *, pthread_mutex_t *lock, void (*fn)(void *), void *opaque);
+void exec_work_post(struct exec_work *);   /* any thread; posting what is queued already is one run */
+void exec_work_cancel(struct exec_work *); /* on return it is not queued and, unless called from its own callback, not running */
+
+/* ---- timers ---------------------------------------------------------------------------------------------------------------------------------------- */
+
+struct exec_timer { struct list node; struct executor *executor; pthread_mutex_t *lock; void (*fn)(void *opaque); void *opaque; uint64_t deadline; bool armed; };
+void exec_timer_init(struct exec_timer *, struct executor *, pthread_mutex_t *lock, void (*fn)(void *), void *opaque);
+void exec_timer_arm(struct exec_timer *, uint64_t deadline_ns); /* absolute; a deadline in the past fires at once; re-arming moves it */
+void exec_timer_cancel(struct exec_timer *);                    /* as exec_work_cancel */
+
+/* ---- descriptors (sockets, pipes, terminals, eventfds) ------------------------------------------------------------------------------------------------ */
+
+enum { EXEC_READABLE = 1, EXEC_WRITABLE = 2 };
+struct exec_watch { struct executor *executor; pthread_mutex_t *lock; int fd; unsigned events; void (*fn)(void *opaque, unsigned events); void *opaque; void *host; };
+void exec_watch_init(struct exec_watch *, struct executor *, pthread_mutex_t *lock, int fd, void (*fn)(void *, unsigned events), void *opaque);
+int  exec_watch_set(struct exec_watch *, unsigned events, struct err *); /* 0 = stop watching; level-triggered. The descriptor stays the caller's. */
+void exec_watch_cancel(struct exec_watch *);
+
+/* ---- blocking work ------------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Runs `run` on a pool thread without any lock, then `done` on the executor with the lock held. Cancelling waits for a running `run`; `done` is then not called. */
+struct exec_offload { struct exec_work done; void (*run)(void *opaque); void *opaque; void *host; bool busy; };
+void exec_offload_init(struct exec_offload *, struct executor *, pthread_mutex_t *lock, void (*run)(void *), void (*done)(void *), void *opaque);
+int  exec_offload_start(struct exec_offload *, struct err *);
+void exec_offload_cancel(struct exec_offload *);
+
+#endif
