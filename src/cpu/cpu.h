@@ -34,6 +34,7 @@
 #include "base/error.h"
 #include "base/fields.h"
 #include "cpu/insn.h"
+#include "cpu/values.h"
 #include "memory/memory.h"
 
 struct apic;  /* apic/apic.h  */
@@ -83,19 +84,6 @@ struct cpu_segment {
     uint32_t limit;      /* in bytes, G already applied */
     uint16_t selector;
     uint16_t attributes; /* 0 with P clear: null or unusable */
-};
-
-union vec { uint8_t b[32]; uint16_t w[16]; uint32_t d[8]; uint64_t q[4]; };
-
-/* An 80-bit register: significand with explicit integer bit; sign and exponent. */
-struct f80 { uint64_t significand; uint16_t sign_exponent; };
-
-struct cpu_x87 {
-    uint16_t fcw, fsw /* TOP in bits 11..13 */, fop;
-    uint8_t  empty;             /* bit i: physical register i is empty */
-    uint64_t fip, fdp;
-    uint16_t fcs, fds;
-    struct f80 r[8];            /* physical registers; MMX register i is r[i].significand */
 };
 
 /* ---- architectural state: what cpu_fields[] saves -------------------------------------------------------------------------------------------- */

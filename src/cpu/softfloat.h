@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cpu/values.h"
+
 /* The encodings of MXCSR.RC and FCW.RC. */
 enum fp_rounding { FP_NEAREST = 0, FP_DOWN = 1, FP_UP = 2, FP_ZERO = 3 };
 
@@ -30,9 +32,6 @@ struct fp_env {
 
 /* True when an unmasked exception is pending that stops the operation before its result is computed. */
 static inline bool fp_stopped(const struct fp_env *env) { return env->flags & ~env->masks & FP_PRE; }
-
-/* The 80-bit format: sign and biased exponent, and a significand whose integer bit is explicit. */
-struct f80 { uint64_t sig; uint16_t se; };
 
 enum fp_kind { FP_KIND_ZERO, FP_KIND_NORMAL, FP_KIND_INF, FP_KIND_QNAN, FP_KIND_SNAN, FP_KIND_UNSUPPORTED };
 
