@@ -60,7 +60,7 @@ void mem_block_hidden(struct mem_block *block, struct mem_map *map); /* a view l
 /* True when [gpa, gpa + len) is wholly shown. map->lock held. */
 bool mem_range_shown(const struct mem_map *map, uint64_t gpa, size_t len);
 
-/* Removes [gpa, gpa + len) from the map's dirty logs. map->lock held exclusively. 0 or ERR_HOST (nothing changed). */
+/* Removes [gpa, gpa + len) from the map's dirty logs. map->lock held exclusively. 0 or ERR_HOST (a part may be gone). */
 int mem_logs_cut(struct mem_map *map, uint64_t gpa, size_t len);
 
 /* 0 when [gpa, gpa + len) is page-aligned, not empty and below 2^MEM_GPA_BITS; else ERR_USAGE with err set. */
