@@ -90,7 +90,8 @@ struct cpu_segment {
 
 struct cpu_state {
     uint64_t gpr[16];
-    uint64_t rip;
+    uint64_t rip;                /* while a block runs: of the block's first instruction. cpu_run() leaves it exact */
+    uint64_t zero;               /* always 0: "no base", "no index", "no segment base" of decoded blocks, which index from gpr[0] on */
     uint64_t rflags;             /* all but FLAGS_ARITH while those are lazy: use cpu_flags_get/_set   */
     struct cpu_segment seg[SEG_COUNT];
     struct cpu_segment gdtr, idtr; /* base and limit only */
@@ -137,7 +138,7 @@ enum tlb_rights { TLB_SUPERVISOR, TLB_SUPERVISOR_SMAP /* user pages denied: CR4.
 
 /* ---- lazy flags ---------------------------------------------------------------------------------------------------------------------------------- */
 
-/* The arithmetic flags are a function of {op, result, src1, src2}; FLAGS_OP_KNOWN means that cc_result holds the six flag bits themselves. engine's own. */
+/* The arithmetic flags are a function of {cc_op, cc_result, cc_src1}: flags.h says which. Everybody outside the engine uses cpu_flags_*(). */
 
 /* ---- one vCPU ------------------------------------------------------------------------------------------------------------------------------------ */
 
@@ -150,6 +151,7 @@ enum {
     CPU_REQ_WINDOW     = 1 << 4, /* hy_window asked, or an injected event waits                        */
     CPU_REQ_STEP       = 1 << 5, /* EFLAGS.TF, a pending #DB, or a host single-step: run one instruction at a time */
     CPU_REQ_TIMER      = 1 << 6, /* the APIC timer's deadline may have come                            */
+    CPU_REQ_STOP       = 1 << 7, /* engine's own: somebody waits in cpu_vm_stop()                      */
 };
 
 #define CPU_REPLAY_MAX 64 /* device accesses of one instruction: FXRSTOR/XRSTOR on MMIO is refused beyond it (#GP), nothing architectural needs more */
@@ -161,8 +163,12 @@ struct cpu {
     struct cpu_state state;
 
     /* engine.c: lazy flags */
-    uint64_t cc_result, cc_src1, cc_src2;
+    uint64_t cc_result, cc_src1;
     uint32_t cc_op;
+
+    /* Counts whatever may change an instruction fetch's translation or right: mmu.c adds one in every cpu_tlb_flush_*() (an eviction does not count).
+     * Chains of blocks across pages hold only while it stands still. */
+    uint32_t fetch_generation;
 
     /* mode, derived from state by cpu_state_changed() */
     uint8_t  mode;              /* enum cpu_mode of the code segment: CPU_MODE_16, _32, _64                             */
@@ -173,13 +179,18 @@ struct cpu {
     struct tlb_entry *tlb;      /* = tlbs[rights]                                                                       */
 
     _Atomic uint32_t requests;
+    _Atomic uint32_t in_guest;  /* may execute guest code or touch guest memory now; see cpu_vm_stop() (engine.h)        */
 
     /* the running instruction */
     uint64_t next_rip;          /* address after it; exec_* functions change it to transfer control                      */
-    const struct uop *uop;      /* set by handlers that can fault, so that the engine finds RIP after a longjmp          */
-    struct block *block;
-    jmp_buf  leave;             /* cpu_raise() and cpu_leave() land in cpu_run()                                        */
-    uint8_t  leave_reason;
+    const struct uop *uop;      /* set by handlers that can fault, so that the engine finds RIP after a longjmp; NULL: state.rip is exact */
+    jmp_buf  leave;             /* cpu_raise() and cpu_leave() land in cpu_run(), which calls cpu_deliver() for a fault */
+
+    /* The fault on its way to cpu_deliver(), and what cpu_deliver() is delivering now (1 + vector, 0: nothing). A fault raised while that is set comes
+     * to cpu_deliver() again, which makes it #DF or a triple fault (SDM 6.15 table 6-5). The engine writes CR2 from fault_address before #PF. */
+    uint8_t  fault_vector, fault_has_error, delivering;
+    uint32_t fault_error;
+    uint64_t fault_address;
 
     /* exits */
     hy_exit  exit;
@@ -213,6 +224,7 @@ struct cpu_vm {
     uint64_t (*ticks)(void *opaque); /* host ticks at tsc_hz; frozen while the VM's clock is */
     void *ticks_opaque;
     struct apic_bus *apic_bus;  /* NULL with HY_IRQ_NONE */
+    _Atomic uint32_t stopping;  /* engine's own: cpu_vm_stop(); zero at first                                           */
     const struct cpu_traps *traps; /* MSR ranges and CPUID that leave with an exit (hy_trap); traps.h                    */
 };
 

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* engine.h - the interpreter engine E0, as the other files of this folder see it. The inside is in block.h, uop.h and engine_private.h.
+ *
+ * What an exec_*() function may rely on and must do:
+ *   - On entry state.rip is the address of the instruction, next_rip of the next one; on return the engine continues at next_rip.
+ *   - It may fault or leave (longjmp) only before it has changed anything that a restart would do twice.
+ *   - STI, MOV SS and POP SS set state.interrupt_shadow (1 or 2; see cpu.h) and do nothing else about it; the engine clears it after the next instruction.
+ *   - HLT (and MWAIT) sets state.halted = 1. The engine sleeps until an interrupt wakes the CPU, or exits with HY_EXIT_HALT when it has no apic.
+ *   - A change of mode, paging or CPL ends in cpu_state_changed() and, where translations change, in a cpu_tlb_flush_*() (which moves fetch_generation).
+ */
+#ifndef CPU_ENGINE_H
+#define CPU_ENGINE_H
+
+#include "cpu/cpu.h"
+
+struct cpu_statistics {
+    uint64_t instructions;   /* completed guest instructions; a REP counts once                     */
+    uint64_t blocks_decoded, instructions_decoded;
+    uint64_t blocks_killed;  /* because their bytes were written                                    */
+    uint64_t flushes;        /* of the whole block cache                                            */
+    uint64_t lookups;        /* block ends that had no valid chain                                  */
+    uint64_t lookup_misses;  /* of these, not in the jump cache                                     */
+    uint64_t slow;           /* instructions that a fast handler passed to exec_integer()           */
+    uint64_t exits, faults, interrupts, sleeps;
+    uint64_t cache_bytes;    /* in use now                                                          */
+};
+
+/* Called by cpu_new() and cpu_free(). Listens on cpu->vm->map. */
+int  engine_new(struct cpu *, struct err *);
+void engine_free(struct cpu *);
+/* Owner's thread, or while the CPU does not run. */
+void cpu_statistics_get(const struct cpu *, struct cpu_statistics *out);
+
+/* ---- device accesses: exits with an answer ------------------------------------------------------------------------------------------------------ */
+
+/* One access of the running instruction to something outside (HY_EXIT_IO: address is the port; HY_EXIT_MMIO: the guest-physical address;
+ * HY_EXIT_MSR: the MSR number; HY_EXIT_CPUID: leaf | subleaf << 32; HY_EXIT_CALL and others: anything that tells accesses of one instruction apart).
+ * When the instruction runs for the first time, fills cpu->exit - reason, write, u.io / u.mmio / u.msr / u.cpuid; `prepared`, when not NULL,
+ * is copied to cpu->exit first for what these do not cover - and leaves. When it runs again after the answer, returns the record: data[] holds what was read
+ * (IO, MMIO: width bytes; MSR: value, then deny as the u32 at data[8]; CPUID: eax, ebx, ecx, edx; others: see prepared->u). width <= 16.
+ * `data`: the bytes of a write. #GP when one instruction makes more than CPU_REPLAY_MAX accesses. */
+const struct cpu_replay *cpu_exit_access(struct cpu *, unsigned reason, uint64_t address, unsigned width, bool write, const void *data,
+                                         const hy_exit *prepared);
+
+/* A repeated string instruction finished one element, with its registers written back: forgets the answers used up so far. */
+void cpu_exit_commit(struct cpu *);
+
+/* ---- exclusive sections ---------------------------------------------------------------------------------------------------------------------------- */
+
+/* Between these no other vCPU of the VM executes guest code: for locked accesses that cross a page or touch MMIO, and for map changes. The caller is a vCPU
+ * (its own struct cpu) or, with NULL, any other thread. No faults or exits in between. A vCPU that waits here counts as stopped for the others. */
+void cpu_vm_stop(struct cpu_vm *, struct cpu *caller_or_null);
+void cpu_vm_resume(struct cpu_vm *, struct cpu *caller_or_null);
+
+#endif
