@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* options.c - setting options from text. The text is the user's or a configuration file's: words are bounded, numbers are checked for overflow and range, every refusal
+ * names the option. The object belongs to the caller; strings and lists in it are owned by it. No locking. */
 #include "base/options.h"
 
 #include <errno.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* aml.c - the encoder behind aml.h. Everything that it writes is ours; nothing here comes from a guest. A full buffer sets `overflow` and drops the rest. Bytes and
+ * opcodes: ACPI 6.5 section 20.2 and 20.3 (AML), 6.4 (resource descriptors). */
 #include "firmware/aml.h"
 
 #include <string.h>
