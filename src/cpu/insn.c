@@ -6,6 +6,7 @@
 struct op_row {
     const char *name;
     uint16_t flags;
+    uint8_t feature;
 };
 
 /* The letters of insn_ops.def. */
@@ -15,8 +16,8 @@ enum {
 };
 
 static const struct op_row op_rows[OP_COUNT] = {
-    [OP_INVALID] = { "INVALID", 0 },
-#define OP(name, feature, flags) [OP_##name] = { #name, flags },
+    [OP_INVALID] = { "INVALID", 0, FEATURE_BASE },
+#define OP(name, feature, flags) [OP_##name] = { #name, flags, FEATURE_##feature },
 #include "cpu/insn_ops.def"
 #undef OP
 };
@@ -29,6 +30,11 @@ const char *insn_op_name(enum insn_op op)
 unsigned insn_op_flags(enum insn_op op)
 {
     return (unsigned)op < OP_COUNT ? op_rows[op].flags : 0;
+}
+
+unsigned insn_op_feature(enum insn_op op)
+{
+    return (unsigned)op < OP_COUNT ? op_rows[op].feature : FEATURE_BASE;
 }
 
 const char *insn_feature_name(enum insn_feature feature)

@@ -23,12 +23,13 @@ enum insn_op {
 
 /* What CPUID must show for the instruction to exist (else #UD). FEATURE_BASE: always there. */
 enum insn_feature {
-    FEATURE_BASE, FEATURE_FPU, FEATURE_CMOV, FEATURE_CX8, FEATURE_CX16, FEATURE_SEP, FEATURE_SYSCALL, FEATURE_MMX, FEATURE_FXSR, FEATURE_SSE,
-    FEATURE_SSE2, FEATURE_SSE3, FEATURE_SSSE3, FEATURE_SSE41, FEATURE_SSE42, FEATURE_AES, FEATURE_PCLMULQDQ, FEATURE_SHA, FEATURE_POPCNT,
-    FEATURE_LZCNT, FEATURE_BMI1, FEATURE_BMI2, FEATURE_ADX, FEATURE_MOVBE, FEATURE_CLFSH, FEATURE_CLFLUSHOPT, FEATURE_CLWB, FEATURE_RDRAND,
-    FEATURE_RDSEED, FEATURE_RDPID, FEATURE_RDTSCP, FEATURE_XSAVE, FEATURE_XSAVEOPT, FEATURE_XSAVEC, FEATURE_XSAVES, FEATURE_FSGSBASE,
-    FEATURE_INVPCID, FEATURE_MONITOR, FEATURE_SMAP, FEATURE_PKU, FEATURE_SERIALIZE, FEATURE_PREFETCHW, FEATURE_VMX, FEATURE_SVM, FEATURE_SMX,
-    FEATURE_AVX, FEATURE_AVX2, FEATURE_FMA, FEATURE_F16C, FEATURE_VAES, FEATURE_VPCLMULQDQ,
+    FEATURE_BASE, FEATURE_FPU, FEATURE_CMOV, FEATURE_CX8, FEATURE_CX16, FEATURE_SEP, FEATURE_SYSCALL, FEATURE_MMX,
+    FEATURE_FXSR, FEATURE_SSE, FEATURE_SSE2, FEATURE_SSE3, FEATURE_SSSE3, FEATURE_SSE41, FEATURE_SSE42, FEATURE_AES,
+    FEATURE_PCLMULQDQ, FEATURE_SHA, FEATURE_POPCNT, FEATURE_LZCNT, FEATURE_BMI1, FEATURE_BMI2, FEATURE_ADX,
+    FEATURE_MOVBE, FEATURE_CLFSH, FEATURE_CLFLUSHOPT, FEATURE_CLWB, FEATURE_RDRAND, FEATURE_RDSEED, FEATURE_RDPID,
+    FEATURE_RDTSCP, FEATURE_XSAVE, FEATURE_XSAVEOPT, FEATURE_XSAVEC, FEATURE_XSAVES, FEATURE_FSGSBASE, FEATURE_INVPCID,
+    FEATURE_MONITOR, FEATURE_SMAP, FEATURE_PKU, FEATURE_SERIALIZE, FEATURE_PREFETCHW, FEATURE_VMX, FEATURE_SVM,
+    FEATURE_SMX, FEATURE_AVX, FEATURE_AVX2, FEATURE_FMA, FEATURE_F16C, FEATURE_VAES, FEATURE_VPCLMULQDQ,
     FEATURE_COUNT,
     /* only in insn_ops.def, never in struct insn: resolved by the kind of register */
     FEATURE_MMX2 = 0xfe, FEATURE_SSEI = 0xff
@@ -48,7 +49,7 @@ enum insn_prefix {
     PFX_66 = 1 << 3, PFX_67 = 1 << 4,
     PFX_REX = 1 << 5,     /* an effective REX byte: byte registers 4..7 are SPL, BPL, SIL, DIL (operands are resolved already) */
     PFX_REX_W = 1 << 6,   /* REX.W or VEX.W */
-    PFX_VEX = 1 << 7,     /* VEX form: zero the destination's bits above the vector length; no alignment checks but MOVAPS, MOVNT* and kin */
+    PFX_VEX = 1 << 7,     /* VEX form: zero the destination's upper bits; alignment checks only in MOVAPS, MOVNT* and kin */
     PFX_SEG = 1 << 8      /* a segment override was given (and, in 64-bit mode, it was FS or GS) */
 };
 
@@ -134,6 +135,9 @@ const char *insn_op_name(enum insn_op op);
 
 /* enum insn_op_flag bits of op; 0 for values outside the enum. */
 unsigned insn_op_flags(enum insn_op op);
+
+/* The feature column of insn_ops.def: FEATURE_MMX2 and FEATURE_SSEI not yet resolved. That of a decoded instruction is in->feature. */
+unsigned insn_op_feature(enum insn_op op);
 
 /* Lower-case name of a feature ("sse41"). Static storage. */
 const char *insn_feature_name(enum insn_feature feature);
