@@ -22,7 +22,7 @@ enum {
  * Decodes the instruction at bytes[0..len). Answers its length 1..15, filling *out, or one of the negative values above; *out is then
  * unspecified except that INSN_INVALID sets out->length to the number of bytes read. At most 15 bytes are read, whatever len is.
  * Features are not checked: a caller that masks CPUID compares out->feature; VEX forms with a vector length also need AVX (and XCR0).
- * Privilege and mode checks other than code size (real mode has no LLDT, SYSCALL, VEX, ...) are the caller's. Bits of CPU modes that change decoding (none known beyond code size) are not needed.
+ * Privilege and mode checks other than code size (real mode has no LLDT, SYSCALL, VEX, ...) are the caller's.
  */
 int insn_decode(const uint8_t *bytes, size_t len, enum cpu_mode mode, struct insn *out);
 
