@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+"""What the boot tests share: where mezz is (MEZZ, or build/mezz), what tools/guest made, and one way to start a machine.
+
+A test that lacks something exits 77, which Meson counts as skipped, and says what.
+"""
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+from console import Console, Timeout  # noqa: E402,F401
+
+SKIP = 77
+
+
+def skip(reason):
+    print("skipped:", reason)
+    sys.exit(SKIP)
+
+
+def fail(reason):
+    print("failed:", reason)
+    sys.exit(1)
+
+
+def mezz():
+    return shlex.split(os.environ.get("MEZZ") or str(ROOT / "build" / "mezz"))
+
+
+def tool(name, *arguments):
+    """The last line that a tool prints."""
+    done = subprocess.run([ROOT / "tools" / name, *arguments], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    if done.returncode:
+        fail(f"tools/{name} {' '.join(arguments)}: status {done.returncode}")
+    return done.stdout.strip().splitlines()[-1]
+
+
+def start(kernel, initramfs, *options, cmdline="console=ttyS0 quiet"):
+    return Console(mezz() + ["run", "--kernel", tool("guest", "kernel", kernel), "--initrd", tool("guest", "initramfs", initramfs),
+                             "--cmdline", cmdline, "--serial", "stdio", *options], echo=sys.stdout)
+
+
+def run(test):
+    """Calls the test; a time-out is a failure with one line."""
+    try:
+        test()
+    except Timeout as error:
+        fail(error)
