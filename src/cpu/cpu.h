@@ -96,6 +96,7 @@ struct cpu_state {
     struct cpu_segment seg[SEG_COUNT];
     struct cpu_segment gdtr, idtr; /* base and limit only */
     uint64_t cr0, cr2, cr3, cr4, cr8 /* only without an apic */, xcr0, xss;
+    uint64_t pdpte[4];           /* the PDPTE registers of PAE paging, SDM 4.4.1 */
     uint64_t dr[8];
     uint64_t efer, star, lstar, cstar, sfmask, kernel_gs_base;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
@@ -122,7 +123,7 @@ struct cpu_state {
 /* Tag: the linear page number << 12, or TLB_NO_TAG. A tag matches only an access that fits in the page, so compare (linear & ~0xfff) of the first byte
  * and let a page-crossing access take the slow path. */
 #define TLB_NO_TAG  1
-#define TLB_ENTRIES 1024 /* a power of two; index by cpu_tlb_index(), which folds high bits so that power-of-two strides do not thrash */
+#define TLB_ENTRIES 1024 /* a power of two; index by cpu_tlb_entry() (mmu.h), which folds high bits so that power-of-two strides do not thrash */
 
 struct tlb_entry {
     uint64_t read_tag, write_tag, exec_tag;
@@ -134,7 +135,13 @@ struct tlb_entry {
 };
 
 /* One TLB for each set of rights, so that a privilege change selects instead of flushing. */
-enum tlb_rights { TLB_SUPERVISOR, TLB_SUPERVISOR_SMAP /* user pages denied: CR4.SMAP and EFLAGS.AC = 0 */, TLB_USER, TLB_RIGHTS_COUNT };
+enum tlb_rights {
+    TLB_SUPERVISOR,
+    TLB_SUPERVISOR_SMAP, /* user pages denied: CR4.SMAP and EFLAGS.AC = 0 */
+    TLB_USER,
+    TLB_USER_ALIGNED,    /* CPL 3 with alignment checks on (CR0.AM, EFLAGS.AC): always empty, so that every access takes the slow path and its check */
+    TLB_RIGHTS_COUNT
+};
 
 /* ---- lazy flags ---------------------------------------------------------------------------------------------------------------------------------- */
 
@@ -191,12 +198,16 @@ struct cpu {
     uint8_t  fault_vector, fault_has_error, delivering;
     uint32_t fault_error;
     uint64_t fault_address;
+    uint8_t  step_armed;        /* debug.c: TF was set when the running instruction began */
 
     /* exits */
     hy_exit  exit;
     uint8_t  exit_data[64];     /* what exit.u.io.data and exit.u.mmio.data point at                                    */
     struct cpu_replay replay[CPU_REPLAY_MAX];
     uint32_t replay_count, replay_at;
+
+    struct mem_listener map_listener; /* mmu.c: changed() of this vCPU; code_written() is engine.c's, on a listener of its own */
+    _Atomic uint64_t map_changes, map_changes_seen; /* mmu.c: see cpu_mmu_sync() */
 
     struct tlb_entry tlbs[TLB_RIGHTS_COUNT][TLB_ENTRIES];
 
@@ -256,6 +267,8 @@ _Noreturn void cpu_raise(struct cpu *, unsigned vector);                       /
 _Noreturn void cpu_raise_error(struct cpu *, unsigned vector, uint32_t error); /* a fault with one                       */
 _Noreturn void cpu_raise_page_fault(struct cpu *, uint64_t linear, uint32_t error);
 _Noreturn void cpu_leave(struct cpu *);  /* cpu->exit is filled; the instruction restarts after the answer */
+/* An address that is not canonical: #SS(0) when the running access was relative to the stack, else #GP(0) (engine.c, which knows the micro-operation). */
+_Noreturn void cpu_raise_noncanonical(struct cpu *, uint64_t linear);
 
 /* ---- flags (flags.h / engine) ----------------------------------------------------------------------------------------------------------------------- */
 
@@ -274,11 +287,17 @@ void     cpu_flags_set_arith(struct cpu *, uint32_t arith); /* the six only */
  *     void    *cpu_rmw_begin(struct cpu *, uint64_t linear, size_t len)       host pointer for one atomic read-modify-write inside a page (write rights checked),
  *                                                                             NULL when it is MMIO or crosses a page: then use the locked slow path
  *     void     cpu_rmw_end(struct cpu *, uint64_t linear, size_t len)         after the write: page flags
+ *     const struct tlb_entry *cpu_fetch_page(struct cpu *, uint64_t linear)  execute rights: an entry whose exec_tag matches, or #PF, or HY_EXIT_FAULT
  *     uint64_t cpu_linear(struct cpu *, unsigned seg, uint64_t offset, size_t len, uint32_t access)  segmentation: limit, type, canonical checks; #GP or #SS
  */
 void cpu_tlb_flush_all(struct cpu *);
 void cpu_tlb_flush_page(struct cpu *, uint64_t linear);
 void cpu_tlb_flush_nonglobal(struct cpu *);
+
+/* The map of the VM may change while CPUs run: mem_listener.changed() raises CPU_REQ_TLB and waits until the CPU has called cpu_mmu_sync() or is out of the
+ * guest (in_guest = 0). So the engine calls cpu_mmu_sync() when it sees CPU_REQ_TLB: at block boundaries, and whenever it set in_guest again (sequentially
+ * consistent, then looks at requests), before it touches guest memory. changed() is never called by a thread that is in the guest, so nobody waits for himself. */
+void cpu_mmu_sync(struct cpu *);
 
 /* ---- control transfer and system instructions ------------------------------------------------------------------------------------------------------- */
 
@@ -291,8 +310,15 @@ void exec_xsave(struct cpu *, const struct insn *);   /* exec_xsave.c: FXSAVE, X
 /* Executes any integer instruction, one at a time, with no block: the fallback of engine.c and the MMIO emulator of other backends. */
 void exec_integer(struct cpu *, const struct insn *);
 
+/* debug.c, for the engine's one-instruction-at-a-time mode (CPU_REQ_STEP; cpu_state_changed() raises it while TF, RF or an enabled breakpoint asks for it):
+ * before each instruction (may raise the fault #DB of an instruction breakpoint), and after each that completed, with state.rip moved on (delivers a #DB trap; true when it did). */
+void cpu_debug_before(struct cpu *);
+bool cpu_debug_after(struct cpu *);
+bool cpu_debug_wants_steps(const struct cpu *);
+
 /* Delivers an exception, software interrupt or external interrupt through the IDT/IVT (exception.c): faults while delivering become #DF and triple
- * fault (HY_EXIT_CRASH). `soft` for INT n, INT3, INTO, INT1. */
+ * fault (HY_EXIT_CRASH, by cpu_leave()). Returns with state.rip and next_rip at the handler. The return address pushed is cpu->next_rip for the two software
+ * sources, else state.rip. A fault on the way comes back to it through cpu_raise() and the engine, by cpu->delivering. The engine looks at trap_exceptions. */
 enum cpu_event_source { EVENT_EXCEPTION, EVENT_INTERRUPT, EVENT_SOFTWARE, EVENT_PRIVILEGED_SOFTWARE /* INT1 */ };
 void cpu_deliver(struct cpu *, enum cpu_event_source, unsigned vector, bool has_error, uint32_t error);
 
