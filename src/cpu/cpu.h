@@ -311,7 +311,8 @@ void exec_xsave(struct cpu *, const struct insn *);   /* exec_xsave.c: FXSAVE, X
 void exec_integer(struct cpu *, const struct insn *);
 
 /* debug.c, for the engine's one-instruction-at-a-time mode (CPU_REQ_STEP; cpu_state_changed() raises it while TF, RF or an enabled breakpoint asks for it):
- * before each instruction (may raise the fault #DB of an instruction breakpoint), and after each that completed, with state.rip moved on (delivers a #DB trap; true when it did). */
+ * before each instruction (may raise the fault #DB of an instruction breakpoint), and after each that completed, with state.rip moved on (delivers a
+ * #DB trap; true when it did). */
 void cpu_debug_before(struct cpu *);
 bool cpu_debug_after(struct cpu *);
 bool cpu_debug_wants_steps(const struct cpu *);
