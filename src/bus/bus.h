@@ -5,8 +5,11 @@
  * Every region belongs to a device; the bus holds that device's lock around its functions and refuses re-entry (a DMA of the device that lands on its own registers).
  * Regions may come, go and move while vCPUs run (PCI BARs).
  *
- * Trust: address, size and value are the guest's. Sizes are 1, 2, 4 or 8; an access never reaches past its region's end.
- * Threads: bus_read/bus_write from any thread, concurrently; the rest too, but a region must not be removed from inside its own functions.
+ * Trust: address, size and value are the guest's. Sizes are 1, 2, 4 or 8; an access never reaches past its region's end. A port access that a device answers with
+ * BUS_BAD_SIZE (and no effect) is tried again in halves, as the ISA bus does for 8-bit devices.
+ * Threads: bus_read/bus_write from any thread, concurrently; the rest too. Moving or removing a region from inside its own device's functions is fine. After
+ * bus_remove() no new access finds the region; one on its way holds the device's lock, so it is over for whoever holds that lock. A region's memory
+ * lives as long as its owner (it is embedded in it); device_free() waits.
  */
 #ifndef BUS_BUS_H
 #define BUS_BUS_H
@@ -51,14 +54,15 @@ struct bus *bus_new(struct err *);
 void bus_free(struct bus *);
 int  bus_add(struct bus *, struct bus_region *, struct err *);        /* ERR_USAGE: empty, wraps, or overlaps one of the same priority */
 void bus_remove(struct bus *, struct bus_region *);                    /* harmless when it is not added                                  */
-int  bus_move(struct bus *, struct bus_region *, uint64_t base, struct err *);
+void bus_remove_owner(struct bus *, const struct device *);            /* every region of that device                                     */
+int  bus_move(struct bus *, struct bus_region *, uint64_t base, struct err *); /* on error it stays where it was; not added: only sets base */
 
 /* What the guest sees. An access of another size than 1, 2, 4, 8 or one that spans regions is split. Reads return all ones where nobody answers.
  * The status is for tracing and tests only. */
 enum bus_status bus_read(struct bus *, enum bus_space, uint64_t address, unsigned size, uint64_t *value);
 enum bus_status bus_write(struct bus *, enum bus_space, uint64_t address, unsigned size, uint64_t value);
 
-/* Visits the regions in address order (for inspect and the ACPI _CRS checks). */
+/* Visits the regions in address order (for inspect and the ACPI _CRS checks). `visit` must not call into the bus. */
 void bus_regions(struct bus *, enum bus_space, void (*visit)(void *opaque, const struct bus_region *), void *opaque);
 
 /* ---- interrupts ------------------------------------------------------------------------------------------------------------------------------------ */

@@ -4,13 +4,15 @@
  *     struct foo { struct device device; struct bus_region ports; uint8_t latch; };
  *     const struct device_class foo_class = { .name = "foo", .size = sizeof(struct foo), .create = foo_create, .reset = foo_reset, .fields = foo_fields };
  *
- * The first member of a device's structure is its struct device. Register functions and executor callbacks run with device.lock held.
+ * The first member of a device's structure is its struct device. Register functions and executor callbacks run with device.lock held, which is an
+ * error-checking mutex: an access that comes back to a device on the thread that is inside it (DMA onto its own registers) is refused, not a deadlock.
  * docs/write-a-device.md builds one in 100 lines.
  */
 #ifndef BUS_DEVICE_H
 #define BUS_DEVICE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -56,16 +58,18 @@ struct device {
     char id[DEVICE_ID_MAX + 1];  /* unique in the machine: "serial0", "disk0" */
     struct device_services services;
     pthread_mutex_t lock;
-    bool in_access;              /* the bus's re-entry guard */
+    _Atomic unsigned users;      /* the bus's: accesses on their way; device_free() waits for them */
     struct list node;            /* machine's list of devices */
 };
 
-/* Makes a device and resets it. `*out` is owned by the caller; free with device_free(). */
+/* Makes a device and resets it. `*out` is owned by the caller; free with device_free(). create() runs with the lock held, so that an access which
+ * finds a region early waits; destroy() runs without it, after device_free() has taken the device's regions off the bus and waited for accesses
+ * on their way. ERR_USAGE: bad id. */
 int  device_new(const struct device_class *, const char *id, const struct device_services *, const void *config, struct device **out, struct err *);
 void device_free(struct device *);  /* NULL is allowed */
 void device_reset(struct device *);
 
-/* Saved form: fields.h records. device_save returns the bytes needed, writing only when they fit. */
+/* Saved form: fields.h records. device_save returns the bytes needed, writing only when they fit. A state that loaded() refuses leaves the device reset. */
 size_t device_save(struct device *, void *buffer, size_t capacity);
 int    device_load(struct device *, const void *data, size_t len, struct err *);
 
