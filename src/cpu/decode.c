@@ -20,6 +20,7 @@ struct decoder {
     uint8_t repeat;        /* last of F2, F3; 0 */
     uint8_t pp;            /* mandatory prefix: NP, P66, PF3, PF2 */
     uint8_t mod;
+    uint8_t vvvv;          /* all four bits, also where only three name a register */
     const struct decode_row *row;
     struct insn *in;
 };
@@ -147,7 +148,8 @@ static int decode_vex(struct decoder *d)
     if (d->rex & REX_W)
         in->prefix |= PFX_REX_W;
     in->prefix |= PFX_VEX;
-    in->vvvv = (~b2 >> 3) & (d->mode == CPU_MODE_64 ? 15 : 7);
+    d->vvvv = ~b2 >> 3 & 15;
+    in->vvvv = d->vvvv & (d->mode == CPU_MODE_64 ? 15 : 7);
     in->vex_l = b2 >> 2 & 1;
     d->pp = pp[b2 & 3];
     return in->map < 1 || in->map > 3 ? INSN_INVALID : 0;
@@ -242,8 +244,10 @@ static unsigned operand_size(const struct decoder *d)
         return small ? 4 : 2;
     if (d->mode == CPU_MODE_32)
         return small ? 2 : 4;
-    if (cond & F64 || d->rex & REX_W)
+    if (cond & F64)
         return 8;
+    if (d->rex & REX_W)
+        return cond & NOW ? 4 : 8;
     return small ? 2 : cond & D64 ? 8 : 4;
 }
 
@@ -365,6 +369,7 @@ struct spec_row {
 static const struct spec_row specs[] = {
     [NO] = { FROM_NONE },
     [Eb] = GPR_RM(1), [Ew] = GPR_RM(2), [Ed] = GPR_RM(4), [Eq] = GPR_RM(8), [Ev] = GPR_RM(SZ_V), [Ey] = GPR_RM(SZ_Y), [Eo] = GPR_RM(SZ_O),
+    [Ez] = GPR_RM(SZ_Z),
     [Ewv] = { FROM_RM, OPND_GPR, SZ_V, 2 }, [EdMb] = { FROM_RM, OPND_GPR, 4, 1 }, [EdMw] = { FROM_RM, OPND_GPR, 4, 2 },
     [Gb] = GPR_REG(1), [Gw] = GPR_REG(2), [Gd] = GPR_REG(4), [Gv] = GPR_REG(SZ_V), [Gy] = GPR_REG(SZ_Y), [Go] = GPR_REG(SZ_O),
     [Bv] = { FROM_VVVV, OPND_GPR, SZ_V }, [By] = { FROM_VVVV, OPND_GPR, SZ_Y },
@@ -528,11 +533,12 @@ static void resolve_register(struct decoder *d, const struct spec_row *spec, str
 static int decode_operands(struct decoder *d)
 {
     struct insn *in = d->in;
+    const struct spec_row *first = &specs[d->row->spec[0]];
+    if ((first->size == SZ_Y || first->size == SZ_O) && d->row->spec[1] != Ev)
+        in->opsize = resolve_size(d, first->size);
     for (unsigned i = 0; i < 4 && d->row->spec[i] != NO; i++) {
         const struct spec_row *spec = &specs[d->row->spec[i]];
         struct insn_opnd *o = &in->opnd[i];
-        if (spec->size == SZ_Y || spec->size == SZ_O)
-            in->opsize = resolve_size(d, spec->size);
         o->kind = spec->kind;
         o->size = resolve_size(d, spec->size);
         resolve_register(d, spec, o);
@@ -581,7 +587,7 @@ static int check_rules(const struct decoder *d)
     const struct insn *in = d->in;
     if (in->prefix & PFX_LOCK && !(d->row->cond & LK && in->has_mem))
         return INSN_INVALID;
-    if (in->prefix & PFX_VEX && in->vvvv != 0 && !uses_vvvv(d->row))
+    if (in->prefix & PFX_VEX && d->vvvv != 0 && !uses_vvvv(d->row))
         return INSN_INVALID;
     if (bad_control_register(&in->opnd[0]) || bad_control_register(&in->opnd[1]) || bad_segment_register(in) || bad_gather(in))
         return INSN_INVALID;

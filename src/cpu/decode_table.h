@@ -11,7 +11,7 @@
 /* Operand codes. Sizes: b 1, w 2, d 4, q 8, dq 16, qq 32; v opsize; z 2 or 4; y 4 or 8 (W); o 8 in 64-bit code, else 4; x vector length. */
 enum opnd_spec {
     NO,
-    Eb, Ew, Ed, Eq, Ev, Ey, Eo,       /* ModRM: general register or memory */
+    Eb, Ew, Ed, Eq, Ev, Ey, Eo, Ez,      /* ModRM: general register or memory */
     Ewv,                              /* register of opsize, or a word in memory (MOV from Sreg, SLDT, STR, SMSW) */
     EdMb, EdMw,                       /* 32-bit register, or a byte or word in memory (PEXTRB, PINSRW) */
     Gb, Gw, Gd, Gv, Gy, Go,           /* ModRM.reg: general register */
@@ -57,6 +57,7 @@ enum {
     VEC = 1 << 25,                                     /* SSE or VEX vector operation: has a vector length */
     A2 = 1 << 26, AI = 1 << 27,                        /* needs AVX2; needs AVX2 when VEX.L = 1 */
     GATHER = 1 << 28,
+    NOW = 1 << 30,                                         /* REX.W does not make it 64 bits, yet overrides 66 */
     NOB = 1 << 29,                                     /* only without REX.B (90: NOP, not XCHG) */
 };
 
