@@ -13,6 +13,7 @@ struct coop {
     struct executor e;
     struct executor *timekeeper;
     struct exec_timer alarm;  /* the timekeeper's          */
+    uint64_t alarm_at;        /* its deadline, UINT64_MAX: not armed */
     void (*wake)(void *opaque);
     void *opaque;
     struct list ready;        /* struct coop_watch.node    */
@@ -31,16 +32,26 @@ static struct coop *coop_of(struct executor *e) { return container_of(e, struct 
 static void on_alarm(void *opaque)
 {
     struct coop *c = opaque;
+    pthread_mutex_lock(&c->e.lock);
+    c->alarm_at = UINT64_MAX;
     c->wake(c->opaque);
+    pthread_mutex_unlock(&c->e.lock);
+}
+
+static void set_alarm(struct coop *c)
+{
+    uint64_t deadline = exec_next_deadline(&c->e);
+    if (deadline == UINT64_MAX || c->alarm_at == deadline)
+        return;
+    c->alarm_at = deadline;
+    exec_timer_arm(&c->alarm, deadline);
 }
 
 /* Work is pending: the owner hears of it. Otherwise the timekeeper is told about the earliest timer. */
 static void coop_wake(struct executor *e)
 {
     struct coop *c = coop_of(e);
-    uint64_t deadline = exec_next_deadline(e);
-    if (deadline != UINT64_MAX && (!c->alarm.armed || c->alarm.deadline != deadline))
-        exec_timer_arm(&c->alarm, deadline);
+    set_alarm(c);
     if (!list_empty(&e->works) || !list_empty(&c->ready))
         c->wake(c->opaque);
 }
@@ -116,10 +127,8 @@ static bool coop_run_pending(struct executor *e)
     pthread_mutex_lock(&e->lock);
     exec_dispatch(e, &contended);
     run_ready(c, &contended);
-    uint64_t deadline = exec_next_deadline(e);
-    bool more = !list_empty(&e->works) || !list_empty(&c->ready) || deadline <= exec_clock_now(e->clock);
-    if (deadline != UINT64_MAX)
-        exec_timer_arm(&c->alarm, deadline);
+    bool more = !list_empty(&e->works) || !list_empty(&c->ready) || exec_next_deadline(e) <= exec_clock_now(e->clock);
+    set_alarm(c);
     if (contended && more) { /* another thread holds the lock: come back at once */
         pthread_mutex_unlock(&e->lock);
         exec_backoff();
@@ -152,6 +161,7 @@ int executor_new_cooperative(struct exec_clock *clock, struct executor *timekeep
     c->timekeeper = timekeeper;
     c->wake = wake;
     c->opaque = opaque;
+    c->alarm_at = UINT64_MAX;
     list_init(&c->ready);
     exec_timer_init(&c->alarm, timekeeper, NULL, on_alarm, c);
     exec_clock_join(clock, &c->e);

@@ -66,6 +66,8 @@ static void run_end(struct executor *e, pthread_mutex_t *lock)
     pthread_mutex_lock(&e->lock);
     e->running = NULL;
     pthread_cond_broadcast(&e->idle);
+    while (e->waiting) /* or an item that posts itself would run again before its canceller gets the lock, and so for ever */
+        pthread_cond_wait(&e->idle, &e->lock);
 }
 
 static void drain_reached(void *opaque);
@@ -172,8 +174,13 @@ uint64_t exec_next_deadline(const struct executor *e)
 
 void exec_wait_not_running(struct executor *e, const void *item)
 {
-    while (e->running == item && !pthread_equal(e->runner, pthread_self()))
+    if (e->running != item || pthread_equal(e->runner, pthread_self()))
+        return;
+    e->waiting++;
+    while (e->running == item)
         pthread_cond_wait(&e->idle, &e->lock);
+    e->waiting--;
+    pthread_cond_broadcast(&e->idle);
 }
 
 /* ---- works -------------------------------------------------------------------------------------------------------------------------------------------- */

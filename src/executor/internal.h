@@ -26,6 +26,7 @@ struct executor {
     struct list works, timers; /* timers by deadline                                                   */
     const void *running;       /* the item whose callback runs, NULL: none                             */
     pthread_t runner;          /* who runs it                                                          */
+    unsigned waiting;          /* cancels that wait for it                                             */
     unsigned armed;            /* timers in the list                                                   */
 };
 

@@ -165,10 +165,10 @@ static void loop_watch_cancel(struct exec_watch *watch)
 static bool loop_round(struct loop *l)
 {
     bool contended, more = exec_dispatch(&l->e, &contended);
-    run_unpollable(l);
-    more |= !list_empty(&l->ready);
     apply_changes(l);
-    more |= !list_empty(&l->e.works) || l->stopping;
+    run_unpollable(l);
+    apply_changes(l);
+    more |= !list_empty(&l->e.works) || !list_empty(&l->ready) || l->stopping;
     l->contended |= contended;
     if (l->contended) { /* a lock is taken: come back in a moment */
         more = true;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* test_executor.c - each test runs on every kind of executor (EACH_KIND); the stress at the end is for the thread sanitizer. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
