@@ -83,12 +83,14 @@ static void offload_done(void *opaque)
     struct exec_offload *o = opaque;
     struct exec_pool *pool = pool_of(o);
     pthread_mutex_lock(&pool->lock);
-    enum exec_offload_state was = o->state;
-    o->state = EXEC_OFFLOAD_IDLE;
+    bool run = o->state == EXEC_OFFLOAD_QUEUED && o->done.executor->ops->inline_runs;
+    bool ran = o->state == EXEC_OFFLOAD_RAN;
+    if (run || ran)
+        o->state = EXEC_OFFLOAD_IDLE; /* else this is left over from before a cancel, and it was started again since */
     pthread_mutex_unlock(&pool->lock);
-    if (was == EXEC_OFFLOAD_QUEUED) /* a virtual executor */
+    if (run)
         o->run(o->opaque);
-    if (was != EXEC_OFFLOAD_IDLE)
+    if (run || ran)
         o->finish(o->opaque);
 }
 

@@ -538,8 +538,10 @@ static void sandbox_failure_is_reported(void **state)
     exec_clock_free(clock);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(works_run_in_order),
         cmocka_unit_test(cancel_under_lock),
