@@ -40,16 +40,15 @@ static void sizes_are_checked(void **state)
 
 static void wrapped_memory_stays_the_callers(void **state)
 {
-    void *own = aligned_alloc(4096, 8192);
+    _Alignas(4096) char own[8192];
     struct mem_block *block = mem_block_wrap(own, 8192, NULL);
 
     (void)state;
     assert_ptr_equal(mem_block_host(block), own);
     mem_block_unref(block);
-    ((char *)own)[8191] = 1;
-    assert_null(mem_block_wrap((char *)own + 1, 4096, NULL));
+    own[8191] = 1;
+    assert_null(mem_block_wrap(own + 1, 4096, NULL));
     assert_null(mem_block_wrap(NULL, 4096, NULL));
-    free(own);
 }
 
 static void arming_sets_the_flag(void **state)
