@@ -19,7 +19,9 @@ typedef void vec_function(VEC_ARGS);
 #define VEC(op, function, traits) vec_function vec_##function;
 #include "cpu/vector_ops.def"
 #undef VEC
-vec_function vec_vpermilpd_imm;
+vec_function vec_vpermilps, vec_vpermilpd, vec_vpermilpd_imm, vec_movss, vec_movsd;
+/* MOVLPS and MOVHPS from memory: b->q[0] into the low or the high half of a. */
+vec_function vec_movhps;
 
 /* MXCSR as an environment with no flags raised. */
 static inline struct fp_env fp_env_from_mxcsr(uint32_t mxcsr)

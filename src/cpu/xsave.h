@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* xsave.h - layout of the XSAVE area (SDM vol. 1, 13.4). CPUID leaf 0xD must say the same. */
+#ifndef CPU_XSAVE_H
+#define CPU_XSAVE_H
+
+#include "cpu/cpu.h"
+
+/* State components of XCR0 that exist; IA32_XSS has none. */
+#define XSAVE_COMPONENTS ((uint64_t)(XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_PKRU))
+
+enum {
+    XSAVE_LEGACY_SIZE = 512, XSAVE_HEADER_SIZE = 64, XSAVE_EXTENDED = 576,
+    XSAVE_AVX_OFFSET = 576, XSAVE_AVX_SIZE = 256, /* component 2 */
+    XSAVE_PKRU_OFFSET = 832, XSAVE_PKRU_SIZE = 8, /* component 9 */
+    XSAVE_MAX_SIZE = 840,
+};
+
+/* Bytes of a standard-format area for the components of `mask` (CPUID.(0xD,0):EBX for XCR0), and of a compacted one (CPUID.(0xD,1):EBX for XCR0 | XSS). */
+uint32_t xsave_standard_size(uint64_t mask);
+uint32_t xsave_compacted_size(uint64_t mask);
+
+/* XINUSE (SDM vol. 1, 13.6): the components that differ from their initial configuration, as XGETBV with ECX = 1 shows before ANDing with XCR0. */
+uint64_t xsave_in_use(const struct cpu *cpu);
+
+#endif
