@@ -1,185 +1,373 @@
 /* SPDX-License-Identifier: MIT */
-/* hy.h - one small interface to every machine that can run a guest CPU (design sketch)
+/* hy.h - one small interface to every machine that can run a guest CPU.
  *
- * Phases of a VM: configure (hy_vm_new, hy_trap, hy_cpuid) -> first hy_cpu_new seals the configuration, because WHP and others fix it
- * there -> run. Memory may be mapped, unmapped and protected in every phase.
+ * What it is. libhy opens a backend (the host kernel's hypervisor, or `soft`, a CPU in software that needs nothing), makes VMs of guest memory and
+ * virtual CPUs, runs them, and hands back what only a machine above can answer: port and memory-mapped I/O, interrupts, model-specific registers.
+ * There are no devices, no boot protocol and no callbacks in it, and it never prints, aborts or reads a configuration file.
+ *
+ * Phases of a VM. Configure (hy_vm_new, hy_trap, hy_cpuid); the first hy_cpu_new seals that, because some hosts fix it there; run. Memory may be
+ * mapped, unmapped and protected in every phase.
+ *
+ * One exit. hy_run() enters the guest and returns an exit. Whoever handles it writes the answer into the exit (reads: into *data, value, eax ...) and
+ * calls hy_run() again, which delivers the answer and goes on. Between an exit and its answer the program counter is not defined (KVM, for one, has
+ * advanced it or not, by vendor module); who needs it calls hy_finish(), which delivers the answer without entering.
+ *
+ * Threads.
+ *  1. hy, hy_vm and hy_mem may be used from any thread. Calls that change the memory map or make or free CPUs take one lock of the VM.
+ *  2. A hy_cpu belongs to the thread that called hy_cpu_new; a call on it from another thread is HY_E_THREAD. Only hy_kick is for everybody.
+ *  3. With HY_CAN_ROAM the owner changes by calling any hy_cpu function from the new thread while no call on that CPU is in flight; during one it is
+ *     HY_E_THREAD.
+ *  4. hy_kick works from any thread and from a signal handler, and is sticky: the current or the next hy_run returns HY_EXIT_KICK, once.
+ *  5. The memory map may change while CPUs run; when a call returns, no CPU uses what was there before.
+ *  6. hy_line, hy_msi and bells never wait for a running CPU.
+ *  7. A call that fails has changed nothing, unless its description says otherwise.
+ *
+ * Errors. Functions return HY_OK or a negative hy_err; hy_why() has the details of the calling thread's last failure. Pointers given back are written
+ * only on HY_OK. Passing NULL where an object is required is HY_E_INVAL (functions that free accept it).
+ *
+ * Structures with a `size` first member: the caller sets it to sizeof; either side may be newer, and members beyond it read as 0.
+ *
+ * References: Intel SDM volumes 2 and 3, AMD APM volume 2, Linux Documentation/virt/kvm/api.rst, Microsoft's WHP reference.
  */
 #ifndef HY_H
 #define HY_H
+
 #include <stddef.h>
 #include <stdint.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-typedef struct hy     hy;      /* an opened backend                                   */
-typedef struct hy_vm  hy_vm;   /* a guest: address space, CPUs, interrupt controller  */
-typedef struct hy_mem hy_mem;  /* a block of host memory that can be shown to a guest */
-typedef struct hy_cpu hy_cpu;  /* a virtual CPU, owned by the thread that made it     */
+typedef struct hy     hy;     /* an opened backend                                   */
+typedef struct hy_vm  hy_vm;  /* a guest: address space, CPUs, interrupt controller  */
+typedef struct hy_mem hy_mem; /* a block of host memory that can be shown to a guest */
+typedef struct hy_cpu hy_cpu; /* a virtual CPU, owned by the thread that made it     */
 
-/* ---- errors: negative code now, native detail on request --------------------------- */
+/* ---- errors ------------------------------------------------------------------------------------------------------------------------------ */
+
 typedef enum hy_err {
     HY_OK       =   0,
-    HY_E_ABSENT =  -1,  /* no such device node, DLL, framework or CPU feature       */
-    HY_E_DENIED =  -2,  /* permission, entitlement, jail, sandbox                   */
-    HY_E_NOTSUP =  -3,  /* this backend can never do that (see hy_caps)             */
-    HY_E_INVAL  =  -4,
-    HY_E_RANGE  =  -5,  /* alignment, overlap, or beyond a limit in hy_caps         */
-    HY_E_BUSY   =  -6,  /* e.g. the one VM a process may have already exists        */
+    HY_E_ABSENT =  -1, /* no such device node, DLL, framework or CPU feature       */
+    HY_E_DENIED =  -2, /* permission, entitlement, jail, sandbox                   */
+    HY_E_NOTSUP =  -3, /* this backend can never do that (see hy_caps)             */
+    HY_E_INVAL  =  -4, /* an argument that makes no sense                          */
+    HY_E_RANGE  =  -5, /* alignment, overlap, or beyond a limit in hy_caps         */
+    HY_E_BUSY   =  -6, /* e.g. the one VM that a process may have already exists   */
     HY_E_NOMEM  =  -7,
-    HY_E_THREAD =  -8,  /* hy_cpu used from a thread that does not own it           */
-    HY_E_STATE  =  -9,  /* right call, wrong moment                                 */
-    HY_E_GUEST  = -10,  /* guest state the host refuses to enter                    */
-    HY_E_HOST   = -11   /* anything else the host said: look at hy_why              */
+    HY_E_THREAD =  -8, /* hy_cpu used from a thread that does not own it           */
+    HY_E_STATE  =  -9, /* right call, wrong moment                                 */
+    HY_E_GUEST  = -10, /* guest state the host refuses to enter                    */
+    HY_E_HOST   = -11  /* anything else that the host said: look at hy_why         */
 } hy_err;
 
-struct hy_why {                 /* calling thread's last failure; never allocated       */
+/* The calling thread's last failure. */
+struct hy_why {
     hy_err      err;
-    int64_t     native;         /* errno, HRESULT, hv_return_t or hypercall status      */
-    const char *backend, *call; /* "kvm", "KVM_CREATE_VM"                               */
+    int64_t     native;  /* errno, HRESULT, hv_return_t or hypercall status; 0 when the library itself refused */
+    const char *backend; /* "kvm"; "" when it was the core. Static storage.                                    */
+    const char *call;    /* "KVM_CREATE_VM", "hy_map". Static storage.                                         */
+    const char *reason;  /* half a line for a person, or "". Static storage.                                   */
 };
+
+/* Copies the details of this thread's last call that failed; before any failure, err is HY_OK and the strings are "". */
 void hy_why(struct hy_why *out);
 
-/* ---- finding and opening ----------------------------------------------------------- */
-struct hy_probe { const char *name; hy_err err; int64_t native; const char *call; };
-size_t hy_list(struct hy_probe *out, size_t n);   /* all built-in backends, probe order  */
-hy_err hy_open(const char *want, hy **out);       /* "kvm,soft"; NULL = $HY_BACKEND/auto */
-void   hy_close(hy *);
+/* The name of an error: "HY_E_RANGE". Static storage, never NULL. */
+const char *hy_err_name(hy_err);
 
-/* ---- capabilities: limits as numbers, abilities as bits ---------------------------- */
+/* ---- finding and opening ----------------------------------------------------------------------------------------------------------------- */
+
+/* What the library knows of one built-in backend without opening it. All strings are static, never NULL, without a newline. */
+struct hy_probe {
+    const char *name;   /* "kvm"                                                                       */
+    hy_err      err;    /* HY_OK: it looks usable. Else HY_E_ABSENT, _DENIED, _NOTSUP, _HOST ...       */
+    int64_t     native; /* the host's own code                                                         */
+    const char *call;   /* the call that said so                                                       */
+    const char *reason; /* "/dev/kvm is there, but you may not open it"; "usable" when err is HY_OK    */
+    const char *remedy; /* a command that would make it usable: "sudo usermod -aG kvm $USER", or ""    */
+};
+
+/* Probes all built-in backends without side effects and writes at most n of them to out, in the order of automatic choice. Returns how many there
+ * are. Any thread. */
+size_t hy_list(struct hy_probe *out, size_t n);
+
+/* Opens a backend. `want` is a list of names in order of preference, "kvm,soft": the first that opens is taken, and no name is passed over for being
+ * slow. NULL means the list in the environment variable HY_BACKEND or, without one, the best usable: a backend whose measured speed says that it is
+ * itself built on software (see hy_caps.speed) loses to `soft`. HY_E_ABSENT: no name of the list is known; otherwise the first name's failure. The
+ * measurement takes at most about 20 ms. Any thread. */
+hy_err hy_open(const char *want, hy **out);
+
+/* Closes it. HY_E_STATE while VMs of it live. NULL: HY_OK. */
+hy_err hy_close(hy *);
+
+/* The backend's name, and one line that says why it was chosen ("kvm passed over: runs about 4 million guest instructions a second, so it is built
+ * on software"). Owned by the hy. */
+const char *hy_name(const hy *);
+const char *hy_choice(const hy *);
+
+/* ---- capabilities: limits as numbers, abilities as bits ---------------------------------------------------------------------------------- */
+
 enum { HY_ARCH_X86_64 = 1, HY_ARCH_ARM64 = 2 };
 enum { HY_R = 1, HY_W = 2, HY_X = 4 };
-enum {                                     /* hy_caps.can                              */
-    HY_CAN_WRAP      = 1 << 0,  /* hy_mem_wrap: caller's own memory                    */
-    HY_CAN_SHARE     = 1 << 13, /* a block of one VM may be mapped into another        */
-    HY_CAN_PRIVATE   = 1 << 14, /* private (encrypted) memory and isolated launch      */
-    HY_CAN_IRQEVENT  = 1 << 15, /* hy_irq_event without a trip through the core        */
-    HY_CAN_SPLIT     = 1 << 1,  /* unmap/protect a part of a mapping atomically        */
-    HY_CAN_DIRTY     = 1 << 2,  /* native dirty log (else emulated or NOTSUP)          */
-    HY_CAN_CPUID     = 1 << 3,  /* hy_cpuid                                            */
-    HY_CAN_FPU       = 1 << 4,  /* FP/SIMD registers readable and writable             */
-    HY_CAN_STEP      = 1 << 5,  /* single-step and breakpoints                         */
-    HY_CAN_ROAM      = 1 << 6,  /* a hy_cpu may be used by any one thread at a time    */
-    HY_CAN_BELL      = 1 << 7,  /* hy_bell                                             */
-    HY_CAN_CLOCK     = 1 << 8,  /* hy_clock freeze/set                                 */
-    HY_CAN_SAVE      = 1 << 9,  /* hy_save/hy_load cover all of a CPU                  */
-    HY_CAN_NEST      = 1 << 10, /* guest may run guests                                */
-    HY_CAN_PSCI      = 1 << 11, /* PSCI answered below us (else by the library)        */
-    HY_CAN_JIT       = 1 << 12  /* a software CPU, not hardware                        */
+
+enum { /* hy_caps.can */
+    HY_CAN_WRAP     = 1 << 0,  /* hy_mem_wrap: caller's own memory                                  */
+    HY_CAN_SPLIT    = 1 << 1,  /* unmap/protect a part of a mapping atomically for running CPUs     */
+    HY_CAN_DIRTY    = 1 << 2,  /* hy_log, hy_dirty                                                  */
+    HY_CAN_CPUID    = 1 << 3,  /* hy_cpuid                                                          */
+    HY_CAN_FPU      = 1 << 4,  /* FP/SIMD registers readable and writable                           */
+    HY_CAN_STEP     = 1 << 5,  /* hy_trap with HY_EXIT_STEP: single-step                            */
+    HY_CAN_ROAM     = 1 << 6,  /* a hy_cpu may be used by any one thread at a time                  */
+    HY_CAN_BELL     = 1 << 7,  /* hy_bell without a trip through the caller                         */
+    HY_CAN_CLOCK    = 1 << 8,  /* hy_clock freeze/set                                               */
+    HY_CAN_SAVE     = 1 << 9,  /* hy_save/hy_load with HY_S_ALL cover all of a CPU                  */
+    HY_CAN_NEST     = 1 << 10, /* guest may run guests                                              */
+    HY_CAN_PSCI     = 1 << 11, /* PSCI answered below us (else by the library)                      */
+    HY_CAN_JIT      = 1 << 12, /* a software CPU, not hardware                                      */
+    HY_CAN_SHARE    = 1 << 13, /* a block of one VM may be mapped into another of the same hy       */
+    HY_CAN_PRIVATE  = 1 << 14, /* private (encrypted) memory and isolated launch                    */
+    HY_CAN_IRQEVENT = 1 << 15  /* hy_irq_event                                                      */
 };
-enum { HY_IRQ_NONE = 1, HY_IRQ_CPU = 2, HY_IRQ_FULL = 4 };  /* none | LAPIC or GICR | + IOAPIC/GICD */
+
+/* Which interrupt controller is below the caller. Chosen at hy_vm_new; what HLT means depends on it. */
+enum {
+    HY_IRQ_NONE = 1, /* none: HLT/WFI is an exit, interrupts enter by hy_inject                          */
+    HY_IRQ_CPU  = 2, /* x86 local APICs, arm64 redistributors; IOAPIC and PIC are the caller's           */
+    HY_IRQ_FULL = 4  /* and IOAPIC, 8259 (x86); GIC distributor (arm64)                                  */
+};
 
 struct hy_caps {
-    uint32_t size;              /* caller sets sizeof: both sides may be newer or older */
-    uint32_t arch, irq;         /* HY_ARCH_*, mask of HY_IRQ_*                          */
-    uint32_t granule;           /* mapping alignment in bytes: 4096 or 16384            */
-    uint32_t gpa_bits, max_vms, max_cpus, max_maps, max_mems;
-    uint32_t prot;              /* bit i set: combination i of HY_R|HY_W|HY_X works     */
-    uint64_t can;               /* HY_CAN_*                                             */
-    uint64_t exits, traps;      /* bit per HY_EXIT_*: can happen / can be asked for     */
-    uint64_t tick_hz;           /* TSC or CNTFRQ, 0 = unknown                           */
+    uint32_t size;     /* caller: sizeof                                                                 */
+    uint32_t arch;     /* mask of HY_ARCH_*: guest architectures                                         */
+    uint32_t irq;      /* mask of HY_IRQ_*                                                               */
+    uint32_t granule;  /* mapping alignment in bytes: 4096 or 16384                                      */
+    uint32_t gpa_bits; /* width of a guest-physical address                                              */
+    uint32_t max_vms, max_cpus, max_maps, max_mems; /* UINT32_MAX: limited by memory only                */
+    uint32_t prot;     /* bit i set: combination i of HY_R|HY_W|HY_X may be mapped                       */
+    uint64_t can;      /* HY_CAN_*                                                                       */
+    uint64_t exits;    /* bit per HY_EXIT_*: can happen                                                  */
+    uint64_t traps;    /* bit per HY_EXIT_*: can be asked for with hy_trap                               */
+    uint64_t tick_hz;  /* the TSC or CNTFRQ that guests see by default, 0 = unknown                      */
+    uint64_t speed;    /* guest instructions a second, measured at open on a simple loop; 0 = not measured. Hardware gives 10^9 and more, a
+                          hypervisor that emulates ordinary guests a few 10^6.                           */
 };
+
+/* Fills at most out->size bytes (out->size set by the caller). Any thread. */
 hy_err hy_caps(hy *, struct hy_caps *out);
 
-/* ---- VM ---------------------------------------------------------------------------- */
+/* ---- VM ------------------------------------------------------------------------------------------------------------------------------------ */
+
 enum { HY_ISO_NONE, HY_ISO_SNP, HY_ISO_TDX, HY_ISO_VBS };
+enum { HY_VM_NEST = 1 << 0 }; /* hy_vm_cfg.flags: show the guest VMX or SVM; needs HY_CAN_NEST */
+
 struct hy_vm_cfg {
-    uint32_t size, irq;         /* one HY_IRQ_*                                         */
-    uint32_t cpus, gpa_bits;    /* maxima; 0 = backend default                          */
-    uint64_t gicd, gicr;        /* arm64 HY_IRQ_FULL: distributor, redistributors       */
-    uint32_t flags;             /* HY_VM_NEST ...                                       */
-    uint32_t isolation;         /* HY_ISO_NONE, _SNP, _TDX, _VBS; needs HY_CAN_PRIVATE  */
-    uint64_t tick_hz;           /* guest TSC / counter frequency; 0 = the host's        */
+    uint32_t size;       /* caller: sizeof                                                            */
+    uint32_t irq;        /* one HY_IRQ_*                                                              */
+    uint32_t cpus;       /* hy_cpu_new's index stays below; 0 = 1                                     */
+    uint32_t gpa_bits;   /* 0 = backend default                                                       */
+    uint64_t gicd, gicr; /* arm64 with HY_IRQ_FULL: guest-physical distributor and redistributors     */
+    uint32_t flags;      /* HY_VM_*                                                                   */
+    uint32_t isolation;  /* HY_ISO_*; other than NONE needs HY_CAN_PRIVATE                            */
+    uint64_t tick_hz;    /* guest TSC / counter frequency in Hz; 0 = hy_caps.tick_hz                  */
 };
+
+/* Makes an empty VM. HY_E_NOTSUP: an irq mode, isolation or flag that hy_caps does not offer; HY_E_RANGE: too many CPUs. */
 hy_err hy_vm_new(hy *, const struct hy_vm_cfg *, hy_vm **out);
-hy_err hy_vm_free(hy_vm *);     /* HY_E_STATE while a hy_cpu of it still lives          */
 
-/* ---- memory: a block, then views of it --------------------------------------------- */
-/* A block has a home VM (bhyve's kernel owns it) and lives until its last mapping and reference are gone. With HY_CAN_SHARE it may also be mapped
- * into other VMs of the same hy: sibling VMs are how VTLs and child partitions are made. */
-hy_err hy_mem_new(hy_vm *home, size_t bytes, hy_mem **out);               /* always works     */
-hy_err hy_mem_wrap(hy_vm *home, void *host, size_t bytes, hy_mem **out);  /* HY_CAN_WRAP      */
-void  *hy_mem_ptr(hy_mem *);                                              /* NULL when private */
-void   hy_mem_free(hy_mem *);
-/* Whoever writes guest memory other than through a guest CPU (device DMA, a sibling VM, io_uring) says so before the guest can learn of it:
- * software CPUs drop translated code there, and the dirty log of every VM that maps the block gains the pages (KVM's holds only guest writes). */
-void   hy_mem_touched(hy_mem *, size_t off, size_t len);
+/* Frees it with its map. HY_E_STATE while a hy_cpu of it lives. Blocks stay until their own references are gone. NULL: HY_OK. */
+hy_err hy_vm_free(hy_vm *);
+
+/* ---- memory: a block, then views of it ------------------------------------------------------------------------------------------------------ */
+
+/* Allocates `bytes` (a multiple of hy_caps.granule) of zeroed memory. A block has a home VM (on some hosts the kernel owns it for that VM) and lives
+ * until hy_mem_free has been called and its last mapping is gone. With HY_CAN_SHARE it may be mapped into other VMs of the same hy too. */
+hy_err hy_mem_new(hy_vm *home, size_t bytes, hy_mem **out);
+
+/* The same for the caller's own page-aligned memory, which must outlive the block. Nothing is ever copied. HY_E_NOTSUP without HY_CAN_WRAP. */
+hy_err hy_mem_wrap(hy_vm *home, void *host, size_t bytes, hy_mem **out);
+
+/* Where the block lies in this process; NULL when it is private to the guest. Valid until hy_mem_free. */
+void *hy_mem_ptr(hy_mem *);
+
+/* Drops the caller's reference; mappings stay and keep the memory. NULL is allowed. */
+void hy_mem_free(hy_mem *);
+
+/* Says that [off, off + len) of the block was written other than by a guest CPU (device DMA, io_uring, a loader through hy_mem_ptr). Call it after the
+ * stores and before the guest can learn of them: software CPUs drop translated code there, and the dirty log of every VM that maps the block gains the
+ * pages (the host's log holds guest writes only). Bytes outside the block are ignored. Any thread. */
+void hy_mem_touched(hy_mem *, size_t off, size_t len);
+
+/* Shows [off, off + len) of the block at guest-physical gpa; all three in whole granules. `prot` is one of the combinations in hy_caps.prot; it is
+ * never silently widened. HY_E_RANGE: misaligned, beyond gpa_bits or the block, overlapping a mapping, or hy_caps.max_maps reached; HY_E_NOTSUP:
+ * protection or foreign block. A block may be shown many times. */
 hy_err hy_map(hy_vm *, uint64_t gpa, hy_mem *, size_t off, size_t len, uint32_t prot);
-hy_err hy_unmap(hy_vm *, uint64_t gpa, size_t len);
-hy_err hy_protect(hy_vm *, uint64_t gpa, size_t len, uint32_t prot);
-hy_err hy_log(hy_vm *, uint64_t gpa, size_t len, int on);          /* start and stop dirty logging       */
-hy_err hy_dirty(hy_vm *, uint64_t gpa, size_t len, uint64_t *bits, int clear);
-hy_err hy_visible(hy_vm *, uint64_t gpa, size_t len, int shared);  /* isolated VM: private <-> shared    */
-void  *hy_at(hy_vm *, uint64_t gpa, size_t len);        /* host pointer or NULL            */
 
-/* ---- policy: what else should come back to us --------------------------------------- */
+/* Removes whatever is shown in the range, splitting mappings at its edges. Nothing there: HY_OK. */
+hy_err hy_unmap(hy_vm *, uint64_t gpa, size_t len);
+
+/* Changes the protection of the range, all of which must be mapped (else HY_E_RANGE). Without HY_CAN_SPLIT a running CPU may see neighbours of the
+ * range vanish for a moment; its accesses are then repeated by the library, never reported. */
+hy_err hy_protect(hy_vm *, uint64_t gpa, size_t len, uint32_t prot);
+
+/* Starts (on = 1) or stops (on = 0) logging written pages in the range, all of which must be mapped. Starting clears the range's log. Mapping changes
+ * inside a logged range end the log there. */
+hy_err hy_log(hy_vm *, uint64_t gpa, size_t len, int on);
+
+/* Writes one bit for each 4096-byte page of the logged range, bit 0 of bits[0] first; bits has (len / 4096 + 63) / 64 words. Covers writes by guest CPUs
+ * of this VM, by sibling VMs on a backend that can know, and all that hy_mem_touched was told. With clear = 1 the log starts afresh: a write that this
+ * harvest does not show, or that the caller cannot yet see in memory, will be in the next one. HY_E_STATE: not all of the range is logged. */
+hy_err hy_dirty(hy_vm *, uint64_t gpa, size_t len, uint64_t *bits, int clear);
+
+/* Isolated VMs: makes the range shared with the host or private. HY_E_NOTSUP without HY_CAN_PRIVATE. */
+hy_err hy_visible(hy_vm *, uint64_t gpa, size_t len, int shared);
+
+/* The host address of [gpa, gpa + len) when one mapping shows all of it, whatever its protection; else NULL. Valid until the map changes there. */
+void *hy_at(hy_vm *, uint64_t gpa, size_t len);
+
+/* ---- policy: what else should come back to the caller ---------------------------------------------------------------------------------------- */
+
+/* Asks for exits. HY_E_NOTSUP when hy_caps.traps lacks the reason. rw is a mask of HY_R and HY_W; 0 withdraws.
+ *   HY_EXIT_MSR        registers first..last (x86 MSR numbers); before the first hy_cpu_new. An MSR that nobody below implements is an exit as well
+ *                      once any range has been asked for; without one it raises #GP.
+ *   HY_EXIT_CPUID      leaves first..last; before the first hy_cpu_new.
+ *   HY_EXIT_EXCEPTION  vectors first..last, before they are delivered.
+ *   HY_EXIT_STEP       CPUs first..last (indexes): one instruction, then HY_EXIT_STEP.
+ * The last two may be changed at any time and hold from the CPU's next hy_run. */
 hy_err hy_trap(hy_vm *, uint32_t exit_reason, uint32_t first, uint32_t last, uint32_t rw);
+
+/* One CPUID answer. has_sub: the answer holds for ECX = sub only; else for every ECX. */
 struct hy_cpuid { uint32_t fn, sub, has_sub, eax, ebx, ecx, edx; };
-hy_err hy_cpuid(hy_vm *, uint32_t cpu_or_all, const struct hy_cpuid *, size_t n);  /* APIC-id leaves differ per CPU */
-hy_err hy_cpuid_host(hy *, struct hy_cpuid *, size_t *n);   /* what this backend can offer a guest        */
+#define HY_ALL_CPUS UINT32_MAX
+
+/* Sets the whole table of one CPU, or of all that have none of their own; before the first hy_cpu_new. The table is copied. For HY_ALL_CPUS the library
+ * writes each CPU's APIC id (= its index) into leaves 1, 0xB, 0x1F and 0x8000001E; a table for one CPU is taken as it is. Leaf 0xD is made consistent
+ * with the features in leaves 1 and 7 in both cases: a leaf passed through raw panics Linux. Without any call, guests see hy_cpuid_host's table. */
+hy_err hy_cpuid(hy_vm *, uint32_t cpu_or_all, const struct hy_cpuid *, size_t n);
+
+/* What this backend can offer a guest. *n: in, room in `out`; out, entries there are. HY_E_RANGE when the room is too small (out may be NULL for *n = 0). */
+hy_err hy_cpuid_host(hy *, struct hy_cpuid *out, size_t *n);
+
+/* The MSR numbers that hold guest state on this backend, in a good order to write them. Room and result as above. */
 hy_err hy_msr_host(hy *, uint32_t *msr, size_t *n);
 
-/* ---- interrupts from any thread (HY_IRQ_CPU / HY_IRQ_FULL) -------------------------- */
-hy_err hy_line(hy_vm *, uint32_t line, int level);      /* IOAPIC pin or GIC INTID         */
+/* ---- interrupts from any thread (HY_IRQ_CPU, HY_IRQ_FULL) ------------------------------------------------------------------------------------- */
+
+/* Sets the level of an IOAPIC pin (0..23) or GIC INTID. HY_IRQ_FULL; HY_E_NOTSUP otherwise. */
+hy_err hy_line(hy_vm *, uint32_t line, int level);
+
+/* Delivers a message: x86 address and data as in SDM 11.11 (extended destination in address bits 63:40), arm64 the ITS doorbell with its device id. */
 hy_err hy_msi(hy_vm *, uint64_t addr, uint32_t data, uint32_t dev);
-/* os_event: eventfd on Linux, event HANDLE on Windows, a pipe's write end elsewhere. Where a backend cannot, the core does the same on the exit. */
+
+/* Gives line `line` (0..4095) a message for hy_irq_event. With HY_IRQ_CPU, lines 0..23 are the caller's IOAPIC pins: tell every change of an unmasked
+ * redirection entry, so that a level-triggered vector's end of interrupt becomes HY_EXIT_EOI; data = 0 and addr = 0 withdraws. */
+hy_err hy_route(hy_vm *, uint32_t line, uint64_t addr, uint32_t data, uint32_t dev);
+
+/* A guest write of `len` bytes (1, 2, 4, 8; 0 = any, for MMIO) to the port or address signals os_event instead of being an exit; with match_or_any, only
+ * a write of that value. os_event: an eventfd on Linux, an event HANDLE on Windows, the write end of a pipe elsewhere; borrowed until withdrawn with
+ * on = 0 and the same arguments. Where the backend cannot (HY_CAN_BELL), the core does the same on the exit. */
 hy_err hy_bell(hy_vm *, int mmio, uint64_t addr, uint32_t len, const uint64_t *match_or_any, intptr_t os_event, int on);
+
+/* Signalling os_event delivers line `line`: an edge, or with resample_or_none >= 0 a level that falls at the end of interrupt, when that event is
+ * signalled in turn. HY_E_NOTSUP without HY_CAN_IRQEVENT. */
 hy_err hy_irq_event(hy_vm *, uint32_t line, intptr_t os_event, intptr_t resample_or_none, int on);
 
-/* ---- CPU ----------------------------------------------------------------------------- */
-hy_err hy_cpu_new(hy_vm *, uint32_t index, hy_cpu **out);  /* binds the calling thread   */
-void   hy_cpu_free(hy_cpu *);
+/* ---- CPU ---------------------------------------------------------------------------------------------------------------------------------------- */
 
-typedef uint64_t hy_reg;        /* class << 32 | number; number is architectural          */
-#define HY_REG(class_, n)  ((uint64_t)(class_) << 32 | (uint32_t)(n))
-#define HY_GPR(n)          HY_REG(1, n)   /* x86: rax rcx rdx rbx rsp rbp rsi rdi r8..r15;
-                                             arm64: x0..x30, 31 = current sp               */
-#define HY_PC              HY_REG(2, 0)
-#define HY_FLAGS           HY_REG(2, 1)   /* rflags / pstate                               */
-#define HY_SEG(n)          HY_REG(3, n)   /* es cs ss ds fs gs ldtr tr idtr gdtr           */
-#define HY_CR(n)           HY_REG(4, n)   /* 0 2 3 4 8; 0x100 = xcr0                       */
-#define HY_DR(n)           HY_REG(5, n)
-#define HY_MSR(n)          HY_REG(6, n)   /* efer, fs base ... : the real MSR number       */
-#define HY_VEC(n)          HY_REG(7, n)   /* xmm / q registers                             */
-#define HY_SYS(o0, o1, cn, cm, o2) \
-    HY_REG(8, (o0) << 14 | (o1) << 11 | (cn) << 7 | (cm) << 3 | (o2))
-#define HY_MISC(n)         HY_REG(9, n)   /* interrupt shadow, halted, apic id ...         */
+/* Makes CPU `index` (x86: also its initial APIC id) in its architectural reset state and binds it to the calling thread. x86 with a local APIC below the
+ * caller: index 0 runs, others wait for INIT-SIPI. HY_E_BUSY: that index exists. HY_E_RANGE: beyond hy_vm_cfg.cpus. */
+hy_err hy_cpu_new(hy_vm *, uint32_t index, hy_cpu **out);
 
-typedef union hy_val {          /* 16 bytes, laid out as WHP and MSHV lay theirs out       */
+/* Frees it. Owner's thread; nobody may be in or enter a call on it, hy_kick included. NULL: HY_OK. */
+hy_err hy_cpu_free(hy_cpu *);
+
+/* A register is class << 32 | number, and the number is the architecture's own. */
+typedef uint64_t hy_reg;
+#define HY_REG(class_, n) ((uint64_t)(class_) << 32 | (uint32_t)(n))
+#define HY_GPR(n)         HY_REG(1, n) /* x86: rax rcx rdx rbx rsp rbp rsi rdi r8..r15; arm64: x0..x30, 31 = current sp           */
+#define HY_PC             HY_REG(2, 0)
+#define HY_FLAGS          HY_REG(2, 1) /* rflags / pstate                                                                          */
+#define HY_SEG(n)         HY_REG(3, n) /* es cs ss ds fs gs ldtr tr idtr gdtr; the last two use base and limit only                */
+#define HY_CR(n)          HY_REG(4, n) /* 0 2 3 4 8; 0x100 = xcr0                                                                  */
+#define HY_DR(n)          HY_REG(5, n) /* 0..3, 6, 7                                                                               */
+#define HY_MSR(n)         HY_REG(6, n) /* the real MSR number, EFER and FS/GS base included                                        */
+#define HY_VEC(n)         HY_REG(7, n) /* xmm / q registers, u128[0] low                                                           */
+#define HY_SYS(o0, o1, cn, cm, o2) HY_REG(8, (o0) << 14 | (o1) << 11 | (cn) << 7 | (cm) << 3 | (o2)) /* arm64 system register      */
+#define HY_MISC(n)        HY_REG(9, n) /* below                                                                                    */
+
+enum { /* HY_SEG numbers, in Hyper-V's order */
+    HY_ES, HY_CS, HY_SS, HY_DS, HY_FS, HY_GS, HY_LDTR, HY_TR, HY_IDTR, HY_GDTR
+};
+enum { /* HY_MISC numbers */
+    HY_MISC_SHADOW  = 0, /* interrupt shadow of the last instruction: 1 = STI, 2 = MOV SS (also holds back NMI)       */
+    HY_MISC_HALTED  = 1, /* 0 running, 1 halted (HLT/WFI), 2 waiting for SIPI, 3 in INIT                              */
+    HY_MISC_APIC_ID = 2, /* read only                                                                                 */
+    HY_MISC_NMI     = 3  /* bit 0: NMIs blocked until IRET; bit 1: one is pending                                     */
+};
+
+/* 16 bytes. A segment's attributes are in VMX order: type 0-3, S 4, DPL 5-6, P 7, AVL 12, L 13, D/B 14, G 15; limit is in bytes, G already applied. */
+typedef union hy_val {
     uint64_t u64;
     uint64_t u128[2];
     struct { uint64_t base; uint32_t limit; uint16_t sel, attr; } seg;
 } hy_val;
+
+/* Read or write n registers, the last exit's answer not being delivered first. Owner's thread. HY_E_NOTSUP: a name that this backend or guest does not
+ * have; HY_E_INVAL: a value that the register cannot hold. Both check all names before anything changes; a value that the host refuses late (HY_E_GUEST,
+ * HY_E_HOST) may leave earlier ones of the batch written. HY_E_STATE: HY_PC between an exit and its answer. */
 hy_err hy_get(hy_cpu *, const hy_reg *, hy_val *, size_t n);
 hy_err hy_set(hy_cpu *, const hy_reg *, const hy_val *, size_t n);
 
-/* ---- running ---------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------------------------------------------------------------- */
+
 enum {
-    HY_EXIT_NONE,      /* nothing happened: call hy_run again                              */
-    HY_EXIT_KICK,      /* hy_kick, or the host wanted the thread                           */
-    HY_EXIT_IO,        /* x86 port                                                         */
-    HY_EXIT_MMIO,      /* load or store outside mapped memory, already decoded             */
-    HY_EXIT_FAULT,     /* access to mapped memory that its protection forbids, or a fetch  */
-    HY_EXIT_HALT,      /* HLT / WFI, only where nobody below us waits for interrupts       */
-    HY_EXIT_WINDOW,    /* an event asked for with hy_window can now be injected            */
-    HY_EXIT_MSR,       /* x86 MSR or arm64 system register                                 */
-    HY_EXIT_CPUID, HY_EXIT_TIME, HY_EXIT_CALL, HY_EXIT_EXCEPTION, HY_EXIT_STEP,
-    HY_EXIT_EOI, HY_EXIT_IPI, HY_EXIT_TIMER,
-    HY_EXIT_VMGEXIT,   /* isolated guest: GHCB request, or visibility change               */
-    HY_EXIT_RESET, HY_EXIT_OFF, HY_EXIT_CRASH,   /* machine-wide; CRASH = triple fault     */
-    HY_EXIT_UNKNOWN    /* native reason and raw bytes, so nothing is ever lost             */
+    HY_EXIT_NONE,      /* nothing happened: call hy_run again                                                             */
+    HY_EXIT_KICK,      /* hy_kick                                                                                         */
+    HY_EXIT_IO,        /* x86 port                                                                                        */
+    HY_EXIT_MMIO,      /* load or store outside mapped memory, already decoded                                            */
+    HY_EXIT_FAULT,     /* access to mapped memory that its protection forbids, or a fetch outside memory                  */
+    HY_EXIT_HALT,      /* HLT / WFI, only where nobody below us waits for interrupts                                      */
+    HY_EXIT_WINDOW,    /* an event asked for with hy_window can now be injected                                           */
+    HY_EXIT_MSR,       /* x86 MSR or arm64 system register                                                                */
+    HY_EXIT_CPUID,     /* a trapped leaf                                                                                  */
+    HY_EXIT_TIME,      /* a trapped read of the time-stamp counter                                                        */
+    HY_EXIT_CALL,      /* VMCALL, VMMCALL, HVC, SMC                                                                       */
+    HY_EXIT_EXCEPTION, /* a trapped exception                                                                             */
+    HY_EXIT_STEP,      /* one instruction was executed                                                                    */
+    HY_EXIT_EOI,       /* end of a level-triggered interrupt: for an IOAPIC above us                                      */
+    HY_EXIT_IPI,       /* a write of the ICR that the backend leaves to us                                                */
+    HY_EXIT_TIMER,     /* arm64: the virtual timer fired                                                                  */
+    HY_EXIT_VMGEXIT,   /* isolated guest: GHCB request, or visibility change                                              */
+    HY_EXIT_RESET,     /* the guest asked the backend for a machine reset (PSCI)                                          */
+    HY_EXIT_OFF,       /* ... for power off                                                                               */
+    HY_EXIT_CRASH,     /* x86 triple fault, or a guest panic that the backend saw                                         */
+    HY_EXIT_UNKNOWN    /* native reason and raw bytes, so that nothing is ever lost                                       */
 };
+
+/* One exit. Valid until the next hy_run, hy_finish or hy_cpu_free of that CPU. What an answer is:
+ *   IO     `count` elements of `width` bytes (1, 2, 4) at data, all to or from the same port, in order. A read is answered by writing data, which
+ *          starts as all ones.
+ *   MMIO   width 1..16 bytes at data; access is HY_R, HY_W or both for the halves of a locked update. A read is answered by writing data (starts as all
+ *          ones). A wide or page-crossing access gives several exits; each device access happens exactly once, in order.
+ *   FAULT  as MMIO. When answered the access is done over if the protection now allows it; otherwise a write is dropped (ROM) and a read takes data.
+ *          access HY_X: a fetch; it is tried again. Some backends report it as HY_EXIT_UNKNOWN.
+ *   MSR    reg is HY_MSR(number) or HY_SYS(...); a read is answered in value; deny = 1 raises #GP (UNDEF) instead.
+ *   CPUID  eax..edx hold the default; change them.
+ *   CALL   x86: nr = rax, arg = rbx rcx rdx rsi rdi r8, imm 0 VMCALL, 1 VMMCALL; ret[0] goes to rax. arm64: nr = x0, arg = x1..x6, ret = x0..x3, imm = the
+ *          immediate. ret[0] starts as all ones (not supported).
+ *   EXC    the exception was not delivered; hy_inject it, or change registers. addr: CR2 value for #PF.
+ *   Others need no answer. */
 typedef struct hy_exit {
     uint16_t reason;
-    uint8_t  write;             /* IO, MMIO, FAULT, MSR: direction                          */
-    uint8_t  ready;             /* bit 0 interrupt, bit 1 NMI could be injected now         */
-    uint32_t native;            /* what the backend called it                               */
+    uint8_t  write;  /* IO, MMIO, FAULT, MSR: the guest writes                  */
+    uint8_t  ready;  /* bit 0 interrupt, bit 1 NMI could be injected now        */
+    uint32_t native; /* what the backend called it                              */
     union {
         struct { uint16_t port; uint16_t width; uint32_t count; void *data; } io;
         struct { uint64_t gpa; uint32_t width; uint32_t access; void *data; } mmio;
-        struct { uint64_t gpa; uint32_t access; } fault;
+        struct { uint64_t gpa; uint32_t width; uint32_t access; void *data; } fault;
         struct { hy_reg reg; uint64_t value; uint32_t deny; } msr;
-        struct { uint32_t fn, sub, eax, ebx, ecx, edx; } cpuid;      /* default filled in    */
+        struct { uint32_t fn, sub, eax, ebx, ecx, edx; } cpuid;
         struct { uint64_t nr, arg[6], ret[4]; uint32_t imm; } call;
         struct { uint32_t vector, error; uint64_t addr; } exc;
         struct { uint32_t vector; } eoi;
@@ -188,25 +376,69 @@ typedef struct hy_exit {
     } u;
 } hy_exit;
 
-hy_err hy_run(hy_cpu *, hy_exit **out);  /* answers the last exit, enters, returns the next */
-hy_err hy_finish(hy_cpu *, hy_exit **out); /* answers the last exit without entering; a split access may yield one more exit to answer,
-                                              else *out is a HY_EXIT_NONE: only now is the PC defined */
-void   hy_kick(hy_cpu *);                /* any thread, sticky, async-signal-safe            */
+/* Delivers the answer to the last exit, enters the guest and returns the next exit, owned by the CPU. Owner's thread. HY_E_GUEST: the host refuses to
+ * enter this guest state. */
+hy_err hy_run(hy_cpu *, hy_exit **out);
+
+/* Delivers the answer to the last exit without entering. A split access may yield one more exit to answer; then call it again. Otherwise *out is
+ * HY_EXIT_NONE, and the PC and all other registers are the guest's at an instruction boundary. A pending kick stays pending. */
+hy_err hy_finish(hy_cpu *, hy_exit **out);
+
+/* Makes the current or the next hy_run return HY_EXIT_KICK, once; kicks that come before that are one. Any thread, async-signal-safe, never waits. On Linux
+ * the library uses the real-time signal SIGRTMIN + 4 on CPU threads for it and installs a handler that does nothing; it must not be blocked. */
+void hy_kick(hy_cpu *);
 
 enum { HY_EV_INTR, HY_EV_NMI, HY_EV_EXCEPTION, HY_EV_IRQ, HY_EV_FIQ, HY_EV_SERROR };
-struct hy_event { uint8_t kind, vector, has_error, level; uint32_t error; uint64_t addr, esr; };
-hy_err hy_inject(hy_cpu *, const struct hy_event *);
-hy_err hy_window(hy_cpu *, unsigned mask);          /* bit HY_EV_INTR, HY_EV_NMI             */
 
-/* ---- whole-state and time ------------------------------------------------------------------ */
-enum { HY_S_FPU /* standard, uncompacted XSAVE layout */, HY_S_IRQ, HY_S_EVENTS, HY_S_NEST, HY_S_CHIP };
+struct hy_event {
+    uint8_t  kind;      /* HY_EV_*                                            */
+    uint8_t  vector;    /* INTR, EXCEPTION                                    */
+    uint8_t  has_error; /* EXCEPTION: push `error`                            */
+    uint8_t  level;     /* arm64 IRQ, FIQ: state of the wire                  */
+    uint32_t error;
+    uint64_t addr, esr; /* #PF: CR2. arm64: FAR, ESR                          */
+};
+
+/* Puts an event into the CPU, to be taken when it next enters: INTR only with HY_IRQ_NONE and only while hy_exit.ready bit 0 (else HY_E_STATE: use
+ * hy_window), EXCEPTION at an instruction boundary (after hy_finish). A NMI waits by itself. Owner's thread. */
+hy_err hy_inject(hy_cpu *, const struct hy_event *);
+
+/* Asks for HY_EXIT_WINDOW as soon as an event of the mask (1 << HY_EV_INTR, 1 << HY_EV_NMI) can be injected; 0 withdraws. The request is done with
+ * once it has been reported. Owner's thread. */
+hy_err hy_window(hy_cpu *, unsigned mask);
+
+/* ---- whole state and time --------------------------------------------------------------------------------------------------------------------------- */
+
+enum {
+    HY_S_FPU,    /* a CPU's XSAVE image, standard (uncompacted) layout, SDM 1:13.4                                     */
+    HY_S_IRQ,    /* a CPU's local APIC: the 4096-byte xAPIC register page, SDM 3:11.4.1                                */
+    HY_S_EVENTS, /* a CPU's pending and blocked events; the backend's own layout                                       */
+    HY_S_NEST,   /* a CPU's nested virtualization state; opaque                                                        */
+    HY_S_CHIP,   /* a VM's IOAPIC, 8259 ... below us (HY_IRQ_FULL); the backend's own layout                           */
+    HY_S_ALL     /* all of a CPU in one: registers, MSRs, and what of the above it has. Loads into the same backend    */
+};
+
+/* Saves a part of a CPU (NULL for HY_S_CHIP), at an instruction boundary: after hy_finish, a kick or before the first run. *len: in, room at buf; out, bytes
+ * needed. HY_E_RANGE when the room is too small (buf may be NULL for *len = 0). Owner's thread. */
 hy_err hy_save(hy_vm *, hy_cpu *or_null, int what, void *buf, size_t *len);
+
+/* Loads what hy_save gave, into a CPU with the same CPUID table. The bytes are not trusted: HY_E_INVAL when they are malformed, and a refusal in the middle
+ * leaves the CPU in some state that is safe to load into or to free. Owner's thread. */
 hy_err hy_load(hy_vm *, hy_cpu *or_null, int what, const void *buf, size_t len);
-struct hy_clock { uint64_t guest_ns, ticks; };
+
+struct hy_clock {
+    uint64_t guest_ns; /* nanoseconds of the guest's paravirtual clock                                     */
+    uint64_t ticks;    /* CPU 0's TSC or counter at that moment                                            */
+};
+
+/* Reads (get), sets (set) and starts or freezes (running 1, 0; -1 leaves it) the guest's time; get and set may be NULL. No CPU of the VM may be in
+ * hy_run. HY_E_NOTSUP without HY_CAN_CLOCK. */
 hy_err hy_clock(hy_vm *, int running, struct hy_clock *get, const struct hy_clock *set);
 
-/* ---- the way out --------------------------------------------------------------------------- */
-intptr_t hy_native(hy_vm *, hy_cpu *or_null);       /* fd, WHV_PARTITION_HANDLE, vcpu id ... */
+/* ---- the way out --------------------------------------------------------------------------------------------------------------------------------------- */
+
+/* The host's own handle of the VM or CPU (a file descriptor, WHV_PARTITION_HANDLE ...), -1 when there is none. What is done with it is not portable. */
+intptr_t hy_native(hy_vm *, hy_cpu *or_null);
 
 #ifdef __cplusplus
 }

@@ -250,12 +250,19 @@ int mem_map_protect(struct mem_map *map, uint64_t gpa, size_t len, uint32_t prot
     return result;
 }
 
-void mem_map_views(struct mem_map *map, bool (*visit)(void *, const struct mem_view *), void *opaque)
+void mem_map_views_in(struct mem_map *map, uint64_t gpa, uint64_t len, bool (*visit)(void *, const struct mem_view *), void *opaque)
 {
+    uint64_t end = len > BIT(MEM_GPA_BITS) || gpa > BIT(MEM_GPA_BITS) ? UINT64_MAX : gpa + len;
+
     pthread_rwlock_rdlock(&map->lock);
-    for (size_t i = 0; i < map->count && visit(opaque, &map->views[i]); i++)
+    for (size_t i = mem_view_index(map, gpa); i < map->count && map->views[i].gpa < end && visit(opaque, &map->views[i]); i++)
         ;
     pthread_rwlock_unlock(&map->lock);
+}
+
+void mem_map_views(struct mem_map *map, bool (*visit)(void *, const struct mem_view *), void *opaque)
+{
+    mem_map_views_in(map, 0, BIT(MEM_GPA_BITS), visit, opaque);
 }
 
 /* ---- the one question ----------------------------------------------------------------------------------------------------------------------- */

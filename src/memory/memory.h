@@ -78,6 +78,8 @@ int mem_map_protect(struct mem_map *, uint64_t gpa, size_t len, uint32_t prot, s
 /* Calls `visit` for each view in address order, under the shared lock. Stops when it returns false. */
 struct mem_view { uint64_t gpa; size_t len; struct mem_block *block; size_t offset; uint32_t prot; };
 void mem_map_views(struct mem_map *, bool (*visit)(void *opaque, const struct mem_view *), void *opaque);
+/* The same for the views that overlap [gpa, gpa + len), whole. */
+void mem_map_views_in(struct mem_map *, uint64_t gpa, uint64_t len, bool (*visit)(void *opaque, const struct mem_view *), void *opaque);
 
 /* ---- the one question -------------------------------------------------------------------------------------------------------------------- */
 
