@@ -11,4 +11,7 @@ uint64_t clock_ns(void);
 /* Nanoseconds since 1970-01-01 UTC. May step. */
 uint64_t clock_wall_ns(void);
 
+/* Nanoseconds of processor time that the calling thread has used, in the kernel and in guests too. */
+uint64_t clock_thread_ns(void);
+
 #endif

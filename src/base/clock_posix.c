@@ -12,3 +12,4 @@ static uint64_t read_clock(clockid_t id)
 
 uint64_t clock_ns(void) { return read_clock(CLOCK_MONOTONIC); }
 uint64_t clock_wall_ns(void) { return read_clock(CLOCK_REALTIME); }
+uint64_t clock_thread_ns(void) { return read_clock(CLOCK_THREAD_CPUTIME_ID); }

@@ -21,3 +21,10 @@ uint64_t clock_wall_ns(void)
     GetSystemTimePreciseAsFileTime(&t);
     return (((uint64_t)t.dwHighDateTime << 32 | t.dwLowDateTime) - FILETIME_UNIX_EPOCH) * 100;
 }
+
+uint64_t clock_thread_ns(void)
+{
+    FILETIME created, ended, kernel, user;
+    GetThreadTimes(GetCurrentThread(), &created, &ended, &kernel, &user);
+    return (((uint64_t)kernel.dwHighDateTime << 32 | kernel.dwLowDateTime) + ((uint64_t)user.dwHighDateTime << 32 | user.dwLowDateTime)) * 100;
+}

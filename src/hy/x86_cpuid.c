@@ -62,35 +62,30 @@ static void leaf_drop(struct hy_cpuid *table, size_t *n, size_t at)
     --*n;
 }
 
-/* Keeps sub-leaves 0, 1 and those of the components given; sums what the compacted area needs and finds where the standard one ends. */
-static void sizes_compute(struct hy_cpuid *table, size_t *n, uint64_t user, uint64_t all, uint32_t *standard, uint32_t *compacted)
+/* Drops the sub-leaves of components that are not in `all`; returns where the standard layout of those in `user` ends. */
+static uint32_t components_keep(struct hy_cpuid *table, size_t *n, uint64_t user, uint64_t all)
 {
-    *standard = *compacted = 512 + 64; /* legacy area and header, SDM 1:13.4 */
+    uint32_t end = 512 + 64; /* legacy area and header, SDM 1:13.4 */
+
     for (size_t i = 0; i < *n;) {
         struct hy_cpuid *leaf = &table[i];
 
-        if (leaf->fn != 0xd || leaf->sub < 2) {
-            i++;
-            continue;
-        }
-        if (leaf->sub > 62 || !(all >> leaf->sub & 1)) {
+        if (leaf->fn == 0xd && leaf->sub >= 2 && (leaf->sub > 62 || !(all >> leaf->sub & 1))) {
             leaf_drop(table, n, i);
             continue;
         }
-        if (user >> leaf->sub & 1 && leaf->ebx + leaf->eax > *standard)
-            *standard = leaf->ebx + leaf->eax;
-        if (leaf->ecx & 2)
-            *compacted = (*compacted + 63) & ~63u;
-        *compacted += leaf->eax;
+        if (leaf->fn == 0xd && leaf->sub >= 2 && user >> leaf->sub & 1 && leaf->ebx + leaf->eax > end)
+            end = leaf->ebx + leaf->eax;
         i++;
     }
+    return end;
 }
 
 void x86_cpuid_fix_xsave(struct hy_cpuid *table, size_t *n)
 {
     struct hy_cpuid *one = x86_cpuid_find(table, *n, 1, 0), *main_leaf, *more;
     uint64_t allowed, user, supervisor = 0;
-    uint32_t standard, compacted;
+    uint32_t standard;
 
     if (!one || !(one->ecx >> 26 & 1)) { /* CPUID.01H:ECX.XSAVE */
         for (size_t i = 0; i < *n;) {
@@ -109,7 +104,7 @@ void x86_cpuid_fix_xsave(struct hy_cpuid *table, size_t *n)
     more = x86_cpuid_find(table, *n, 0xd, 1);
     if (more && more->has_sub && more->eax & BIT(3)) /* XSAVES */
         supervisor = (more->ecx | (uint64_t)more->edx << 32) & allowed;
-    sizes_compute(table, n, user, user | supervisor, &standard, &compacted);
+    standard = components_keep(table, n, user, user | supervisor);
     main_leaf = x86_cpuid_find(table, *n, 0xd, 0);
     main_leaf->eax = (uint32_t)user;
     main_leaf->edx = (uint32_t)(user >> 32);
@@ -121,5 +116,4 @@ void x86_cpuid_fix_xsave(struct hy_cpuid *table, size_t *n)
         more->edx = (uint32_t)(supervisor >> 32);
         more->ebx = more->eax & (BIT(1) | BIT(3)) ? 512 + 64 : 0; /* XSAVEC or XSAVES, for XCR0 | XSS = 1 */
     }
-    (void)compacted;
 }

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* kvm_speed.c - how fast does this /dev/kvm run a guest? Some hypervisors offer the interface and emulate ordinary guests, a thousand times slower than
+ * hardware; CPUID does not tell, so a loop is timed in a VM of its own, by the thread's processor time, since the machine may be busy. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/clock.h"
+#include "hy/backends/kvm.h"
+
+#define LOOP_AT    0x1000u
+#define FAST_ENOUGH UINT64_C(50000000)
+
+/* Real mode: mov ecx, n; 1: dec ecx; jnz 1b; hlt. The word at 2 is n. */
+static const uint8_t loop_code[] = {0x66, 0xb9, 0, 0, 0, 0, 0x66, 0x49, 0x75, 0xfc, 0xf4};
+
+struct meter { const struct hyb *b; int vm, cpu; struct kvm_run *run; uint8_t *page; };
+
+static int meter_open(struct meter *m)
+{
+    struct kvm_userspace_memory_region region = {.guest_phys_addr = LOOP_AT, .memory_size = 4096};
+
+    m->vm = (int)kvm_ioctl(m->b, m->b->fd, KVM_CREATE_VM, NULL);
+    if (m->vm < 0)
+        return -1;
+    m->cpu = (int)kvm_ioctl(m->b, m->vm, KVM_CREATE_VCPU, NULL);
+    m->page = m->b->os->map(NULL, 4096, PROT_READ | PROT_WRITE, -1, 0);
+    if (m->cpu < 0 || !m->page)
+        return -1;
+    m->run = m->b->os->map(NULL, m->b->run_size, PROT_READ | PROT_WRITE, m->cpu, 0);
+    region.userspace_addr = (uintptr_t)m->page;
+    return m->run && !kvm_ioctl(m->b, m->vm, KVM_SET_USER_MEMORY_REGION, &region) ? 0 : -1;
+}
+
+static void meter_close(struct meter *m)
+{
+    if (m->run)
+        m->b->os->unmap(m->run, m->b->run_size);
+    if (m->cpu >= 0)
+        m->b->os->close(m->cpu);
+    if (m->vm >= 0)
+        m->b->os->close(m->vm);
+    if (m->page)
+        m->b->os->unmap(m->page, 4096);
+}
+
+/* Nanoseconds for n times round the loop; 0 when the guest did not do it. */
+static uint64_t meter_run(struct meter *m, uint32_t n)
+{
+    struct kvm_regs regs = {.rip = LOOP_AT, .rflags = 2};
+    struct kvm_sregs sregs;
+    uint64_t start;
+
+    memcpy(m->page, loop_code, sizeof loop_code);
+    store_le32(m->page + 2, n);
+    if (kvm_ioctl(m->b, m->cpu, KVM_GET_SREGS, &sregs))
+        return 0;
+    sregs.cs.base = 0;
+    sregs.cs.selector = 0;
+    if (kvm_ioctl(m->b, m->cpu, KVM_SET_SREGS, &sregs) || kvm_ioctl(m->b, m->cpu, KVM_SET_REGS, &regs))
+        return 0;
+    start = clock_thread_ns();
+    for (int tries = 0; tries < 100; tries++) {
+        if (kvm_ioctl(m->b, m->cpu, KVM_RUN, NULL) == 0) /* else a signal: go on */
+            return m->run->exit_reason == KVM_EXIT_HLT ? clock_thread_ns() - start + 1 : 0;
+    }
+    return 0;
+}
+
+uint64_t kvm_measure(const struct hyb *b)
+{
+    struct meter m = {.b = b, .vm = -1, .cpu = -1};
+    uint64_t ns, best = 0;
+
+    if (!meter_open(&m) && meter_run(&m, 1)) {
+        for (int i = 0; i < 2; i++) {
+            ns = meter_run(&m, 4000);
+            if (ns && UINT64_C(8000) * 1000000000 / ns > best)
+                best = UINT64_C(8000) * 1000000000 / ns;
+            if (ns > 4000000)
+                break;
+        }
+        if (best > FAST_ENOUGH / 4 && (ns = meter_run(&m, 500000)) && UINT64_C(1000000) * 1000000000 / ns > best)
+            best = UINT64_C(1000000) * 1000000000 / ns;
+    }
+    meter_close(&m);
+    return best;
+}
