@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* kvm_cpu.c - virtual CPUs of KVM: making, running, decoding exits, kicks, events.
+/* kvm_cpu.c - virtual CPUs of KVM: making, running, translating exits, kicks, events.
  *
  * The kick. A kicker sets `kicked` and then immediate_exit in the shared run page, and sends a signal if the CPU is running; the CPU declares itself
  * running, clears immediate_exit, and then looks at `kicked` again. So a kick before entry is seen by the CPU or by the kernel, which tests
@@ -163,7 +163,8 @@ hy_err kvm_cpu_new(hyb_vm *vm, uint32_t index, const struct hy_cpuid *table, siz
     cpu->index = index;
     cpu->fd = (int)b->os->ioctl(vm->fd, KVM_CREATE_VCPU, (void *)(uintptr_t)index);
     if (cpu->fd < 0)
-        err = kvm_fail(b, "KVM_CREATE_VCPU");
+        err = b->os->error() == EEXIST ? hyb_fail(HY_E_BUSY, EEXIST, "kvm", "KVM_CREATE_VCPU", "KVM keeps a CPU until its VM is gone")
+                                       : kvm_fail(b, "KVM_CREATE_VCPU");
     if (!err && !(cpu->run = b->os->map(NULL, b->run_size, PROT_READ | PROT_WRITE, cpu->fd, 0)))
         err = kvm_fail(b, "mmap of the run page");
     if (!err)
@@ -193,8 +194,8 @@ static int msr_trapped(const hyb_vm *vm, uint32_t msr, int write)
     return 0;
 }
 
-/* Each decoder fills cpu->exit, or returns 0 when the exit is dealt with and the guest goes on. */
-static int decode_io(hyb_cpu *cpu)
+/* Each of these fills cpu->exit, or returns 0 when the exit is dealt with and the guest goes on. */
+static int exit_io(hyb_cpu *cpu)
 {
     struct kvm_run *run = cpu->run;
     uint8_t *data = (uint8_t *)run + run->io.data_offset;
@@ -220,7 +221,7 @@ static int access_again(hyb_cpu *cpu)
                                : mem_read(cpu->vm->map, run->mmio.phys_addr, run->mmio.data, run->mmio.len)) == 0;
 }
 
-static int decode_mmio(hyb_cpu *cpu)
+static int exit_mmio(hyb_cpu *cpu)
 {
     struct kvm_run *run = cpu->run;
     struct mem_page page;
@@ -241,7 +242,7 @@ static int decode_mmio(hyb_cpu *cpu)
     return 1;
 }
 
-static int decode_msr(hyb_cpu *cpu, int write)
+static int exit_msr(hyb_cpu *cpu, int write)
 {
     struct kvm_run *run = cpu->run;
 
@@ -259,7 +260,7 @@ static int decode_msr(hyb_cpu *cpu, int write)
     return 1;
 }
 
-static int decode_system(hyb_cpu *cpu)
+static int exit_system(hyb_cpu *cpu)
 {
     switch (cpu->run->system_event.type) {
     case KVM_SYSTEM_EVENT_SHUTDOWN: cpu->exit.reason = HY_EXIT_OFF; return 1;
@@ -269,7 +270,7 @@ static int decode_system(hyb_cpu *cpu)
     }
 }
 
-static int decode_debug(hyb_cpu *cpu)
+static int exit_debug(hyb_cpu *cpu)
 {
     const struct kvm_debug_exit_arch *arch = &cpu->run->debug.arch;
     uint64_t steps = atomic_load(&cpu->vm->step_first_last);
@@ -286,7 +287,7 @@ static int decode_debug(hyb_cpu *cpu)
     return 1;
 }
 
-static int decode_unknown(hyb_cpu *cpu)
+static int exit_unknown(hyb_cpu *cpu)
 {
     cpu->exit.reason = HY_EXIT_UNKNOWN;
     cpu->exit.u.unknown.raw = &cpu->run->hw; /* start of the union */
@@ -294,7 +295,7 @@ static int decode_unknown(hyb_cpu *cpu)
     return 1;
 }
 
-static int decode(hyb_cpu *cpu)
+static int exit_fill(hyb_cpu *cpu)
 {
     struct kvm_run *run = cpu->run;
     int known = 1;
@@ -303,14 +304,14 @@ static int decode(hyb_cpu *cpu)
     cpu->exit.write = 0;
     cpu->exit.native = run->exit_reason;
     switch (run->exit_reason) {
-    case KVM_EXIT_IO: known = decode_io(cpu); break;
-    case KVM_EXIT_MMIO: known = decode_mmio(cpu); break;
+    case KVM_EXIT_IO: known = exit_io(cpu); break;
+    case KVM_EXIT_MMIO: known = exit_mmio(cpu); break;
     case KVM_EXIT_HLT: cpu->exit.reason = HY_EXIT_HALT; break;
     case KVM_EXIT_SHUTDOWN: cpu->exit.reason = HY_EXIT_CRASH; break;
-    case KVM_EXIT_X86_RDMSR: known = decode_msr(cpu, 0); break;
-    case KVM_EXIT_X86_WRMSR: known = decode_msr(cpu, 1); break;
-    case KVM_EXIT_SYSTEM_EVENT: known = decode_system(cpu); break;
-    case KVM_EXIT_DEBUG: known = decode_debug(cpu); break;
+    case KVM_EXIT_X86_RDMSR: known = exit_msr(cpu, 0); break;
+    case KVM_EXIT_X86_WRMSR: known = exit_msr(cpu, 1); break;
+    case KVM_EXIT_SYSTEM_EVENT: known = exit_system(cpu); break;
+    case KVM_EXIT_DEBUG: known = exit_debug(cpu); break;
     case KVM_EXIT_INTR: known = 0; break;
     case KVM_EXIT_IRQ_WINDOW_OPEN:
         known = (cpu->window & 1u << HY_EV_INTR) != 0; /* reported below */
@@ -323,7 +324,7 @@ static int decode(hyb_cpu *cpu)
         break;
     default: known = -1;
     }
-    return known < 0 ? decode_unknown(cpu) : known;
+    return known < 0 ? exit_unknown(cpu) : known;
 }
 
 /* ---- running --------------------------------------------------------------------------------------------------------------------------------------------- */
@@ -375,7 +376,7 @@ static void owner_note(hyb_cpu *cpu)
     }
 }
 
-static hy_err run_failed(hyb_cpu *cpu, int error)
+static hy_err run_failed(int error)
 {
     return hyb_fail(error == EINVAL ? HY_E_GUEST : hyb_errno(error), error, "kvm", "KVM_RUN", "KVM refuses to run this guest state");
 }
@@ -413,13 +414,13 @@ hy_err kvm_enter(hyb_cpu *cpu, hy_exit **out)
                 continue;
             cpu->exit = (hy_exit){.reason = HY_EXIT_KICK};
         } else if (error) {
-            return run_failed(cpu, error);
+            return run_failed(error);
         } else {
             cpu->awaits = 0;
             if (cpu->run->exit_reason == KVM_EXIT_FAIL_ENTRY)
                 return hyb_fail(HY_E_GUEST, (int64_t)cpu->run->fail_entry.hardware_entry_failure_reason, "kvm", "KVM_RUN",
                                 "the processor refuses to enter this guest state");
-            if (!decode(cpu))
+            if (!exit_fill(cpu))
                 continue;
         }
         ready_update(cpu);
@@ -438,8 +439,8 @@ hy_err kvm_finish(hyb_cpu *cpu, hy_exit **out)
         error = run_once(cpu, 1);
         cpu->awaits = 0;
         if (error && error != EINTR)
-            return run_failed(cpu, error);
-        if (!error && decode(cpu)) {
+            return run_failed(error);
+        if (!error && exit_fill(cpu)) {
             ready_update(cpu);
             return HY_OK;
         }

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/* hy-conformance [--backend NAME] [--slow] [--list] [CASE...]: the conformance suite of libhy, as a program that needs nothing.
+ *
+ * Runs the cases named (all without names) on the backend named (soft), one line each, and ends with "N passed, N failed, N skipped". Status: 1 when one
+ * failed; 77, which test runners read as skipped, when none was run to its end, as where the backend is missing; else 0.
+ */
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "conformance.h"
+
+/* The state of this program. */
+static jmp_buf leave_case;               /* mutable: one case runs at a time */
+static struct guest *guests;             /* mutable: of the running case */
+static const char *skip_reason;          /* mutable: of the running case */
+static const char *_Atomic helper_text;  /* mutable: first fault of a helper thread */
+static pthread_t main_thread;            /* mutable: set once */
+
+enum { PASSED = 1, FAILED, SKIPPED };
+
+_Noreturn void case_fail(const char *file, int line, const char *what)
+{
+    printf("  %s:%d: %s\n", file, line, what);
+    if (!pthread_equal(pthread_self(), main_thread))
+        abort(); /* a fault of the suite itself */
+    longjmp(leave_case, FAILED);
+}
+
+_Noreturn void case_fail_err(const char *file, int line, const char *what, hy_err got, hy_err wanted)
+{
+    struct hy_why why;
+    char text[600];
+
+    hy_why(&why);
+    snprintf(text, sizeof text, "%s gave %s, wanted %s (last failure: %s %s %lld %s)", what, hy_err_name(got), hy_err_name(wanted), why.backend, why.call,
+             (long long)why.native, why.reason);
+    case_fail(file, line, text);
+}
+
+_Noreturn void case_skip(const char *reason)
+{
+    skip_reason = reason;
+    longjmp(leave_case, SKIPPED);
+}
+
+void helper_fault(const char *what)
+{
+    const char *none = NULL;
+
+    atomic_compare_exchange_strong(&helper_text, &none, what);
+}
+
+/* ---- guests --------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static struct guest *guest_make(struct rig *rig, uint32_t irq, uint32_t cpus)
+{
+    struct hy_vm_cfg cfg = {.size = sizeof cfg, .irq = irq, .cpus = cpus};
+    struct guest *g = calloc(1, sizeof *g);
+
+    CHECK(g);
+    g->rig = rig;
+    g->next = guests;
+    guests = g;
+    OK(hy_vm_new(rig->h, &cfg, &g->vm));
+    return g;
+}
+
+struct guest *guest_new(struct rig *rig, uint32_t irq, uint32_t cpus)
+{
+    struct guest *g = guest_make(rig, irq, cpus);
+
+    OK(hy_mem_new(g->vm, RAM_SIZE, &g->mem));
+    g->ram = hy_mem_ptr(g->mem);
+    OK(hy_map(g->vm, 0, g->mem, 0, RAM_SIZE, HY_R | HY_W | HY_X));
+    return g;
+}
+
+struct guest *guest_sibling(struct guest *of, uint32_t irq)
+{
+    struct guest *g = guest_make(of->rig, irq, 1);
+
+    g->ram = of->ram;
+    OK(hy_map(g->vm, 0, of->mem, 0, RAM_SIZE, HY_R | HY_W | HY_X));
+    return g;
+}
+
+void guest_free(struct guest *g)
+{
+    for (struct guest **at = &guests; *at; at = &(*at)->next) {
+        if (*at == g) {
+            *at = g->next;
+            break;
+        }
+    }
+    hy_cpu_free(g->cpu);
+    if (g->vm && hy_vm_free(g->vm) != HY_OK) {
+        printf("  (a VM is still in use)\n"); /* a helper thread of a case that failed: leave it all */
+        return;
+    }
+    hy_mem_free(g->mem);
+    free(g);
+}
+
+/* ---- running -------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static int run_case(struct rig *rig, const struct test_case *test)
+{
+    int result = setjmp(leave_case);
+
+    if (!result) {
+        test->run(rig);
+        result = PASSED;
+    }
+    while (guests)
+        guest_free(guests);
+    if (atomic_load(&helper_text)) {
+        printf("  in a helper thread: %s\n", atomic_load(&helper_text));
+        result = FAILED;
+        atomic_store(&helper_text, NULL);
+    }
+    return result;
+}
+
+static bool wanted(const struct test_case *test, char *const *names, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (!strcmp(test->name, names[i]))
+            return true;
+    }
+    return !n;
+}
+
+static const struct test_case *const groups[] = {cases_basic, cases_memory};
+
+static int run_all(struct rig *rig, char *const *names, int n)
+{
+    int count[4] = {0};
+
+    for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
+        for (const struct test_case *test = groups[i]; test->name; test++) {
+            uint64_t start = clock_ns();
+            int result;
+
+            if (!wanted(test, names, n))
+                continue;
+            result = run_case(rig, test);
+            count[result]++;
+            if (result == SKIPPED)
+                printf("skipped %s: %s\n", test->name, skip_reason);
+            else
+                printf("%s %s (%u ms)\n", result == PASSED ? "ok     " : "FAILED ", test->name, (unsigned)((clock_ns() - start) / 1000000));
+            fflush(stdout);
+        }
+    }
+    printf("%d passed, %d failed, %d skipped\n", count[PASSED], count[FAILED], count[SKIPPED]);
+    if (!count[PASSED] && !count[FAILED] && !count[SKIPPED])
+        return 2;
+    return count[FAILED] ? 1 : count[PASSED] ? 0 : 77;
+}
+
+static int list_cases(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
+        for (const struct test_case *test = groups[i]; test->name; test++)
+            printf("%s\n", test->name);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct rig rig = {.backend = "soft", .caps = {.size = sizeof rig.caps}, .seed = 1};
+    int at = 1, status;
+
+    for (; at < argc && argv[at][0] == '-'; at++) {
+        if (!strcmp(argv[at], "--list"))
+            return list_cases();
+        if (!strcmp(argv[at], "--slow"))
+            rig.slow = true;
+        else if (!strcmp(argv[at], "--backend") && at + 1 < argc)
+            rig.backend = argv[++at];
+        else
+            return fprintf(stderr, "usage: hy-conformance [--backend NAME] [--slow] [--list] [CASE...]\n"), 2;
+    }
+    main_thread = pthread_self();
+    if (hy_open(rig.backend, &rig.h) != HY_OK) {
+        struct hy_why why;
+
+        hy_why(&why);
+        printf("skipped all: backend %s does not open: %s %s %lld %s\n", rig.backend, hy_err_name(why.err), why.call, (long long)why.native, why.reason);
+        return 77;
+    }
+    hy_caps(rig.h, &rig.caps);
+    printf("backend %s, %.1f million guest instructions a second\n", hy_name(rig.h), (double)rig.caps.speed / 1e6);
+    status = run_all(&rig, argv + at, argc - at);
+    hy_close(rig.h);
+    return status;
+}
