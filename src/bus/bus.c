@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* bus.c - port and MMIO routing.
  *
- * What the guest sees: the region of the highest priority answers; where none does, reads give all ones and writes vanish.
+ * What the guest sees: the region of the highest priority at the access's first byte answers, whole if the access fits it (so a dword at CF8h is PCI's although
+ * the byte CF9h is the reset register's); where no region is, reads give all ones and writes vanish.
  * Lookups are a binary search in an immutable table of segments (overlaps already resolved). A change builds a new table under the bus's mutex, publishes it and
  * waits until nobody can still be searching the old one (struct grace), then frees it.
  *
@@ -26,7 +27,7 @@
 #define BUS_REGIONS_MAX 4096
 #define PORT_LIMIT      UINT64_C(0x10000)
 
-struct segment { uint64_t first, last /* inclusive */, region_base; _Atomic(struct bus_region *) region; };
+struct segment { uint64_t first, last /* inclusive */, region_base, region_last; _Atomic(struct bus_region *) region; };
 struct table { _Atomic uint64_t sequence; size_t count; struct segment segments[]; };
 
 /* Readers count themselves in the slot of the present epoch; a writer flips the epoch and waits for the old slot to empty. */
@@ -104,6 +105,7 @@ static void segment_set(struct segment *seg, uint64_t first, uint64_t last, stru
     seg->first = first;
     seg->last = last;
     seg->region_base = r->base;
+    seg->region_last = region_last(r);
     atomic_init(&seg->region, r);
 }
 
@@ -339,7 +341,7 @@ static struct found lookup(struct bus *bus, struct space *s, uint64_t address)
     f.sequence = atomic_load(&t->sequence);
     f.region = seg ? atomic_load(&seg->region) : NULL;
     if (f.region) {
-        uint64_t left = seg->last - address;
+        uint64_t left = seg->region_last - address;
         f.room = left < 7 ? (unsigned)left + 1 : 8;
         f.offset = address - seg->region_base;
         if (f.region->owner)

@@ -2,7 +2,7 @@
 /* stream.h - characters between a device (serial port, console) and its host side (terminal, file, socket).
  *
  * Neither side blocks. Device to host: write() takes what it can; when that is less than all, the host calls writable() later. Host to device: receive()
- * takes what it can; when that is less than all, the device calls readable() later.
+ * takes what it can; when that is less than all, the device calls readable() later. After a saved state was loaded the host calls writable() once.
  * Locks: the device calls the backend with its own lock held, so the backend must not call back from inside; it posts a work. The
  * frontend's functions take the device's lock: call them without it.
  */

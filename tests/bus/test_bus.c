@@ -141,9 +141,11 @@ static void test_priority_and_move(void **s)
     b->ports.base = 0x104;
     b->ports.len = 4;
     assert_int_equal(bus_add(bus, &b->ports, NULL), 0);
-    assert_int_equal(in(bus, 0x102, 8), 0x1111222222221111);
+    assert_int_equal(in(bus, 0x102, 8), 0x1111111111111111); /* begins in a */
+    assert_int_equal(in(bus, 0x104, 8), 0x1111111122222222); /* begins in b, too long for it */
     assert_int_equal(bus_move(bus, &b->ports, 0x106, NULL), 0);
-    assert_int_equal(in(bus, 0x102, 8), 0x2222222211111111);
+    assert_int_equal(in(bus, 0x106, 4), 0x22222222);
+    assert_int_equal(in(bus, 0x104, 2), 0x1111);
     unsigned n = 0;
     bus_regions(bus, BUS_PORT, count_region, &n);
     assert_int_equal(n, 2);
