@@ -159,6 +159,7 @@ enum {
     CPU_REQ_STEP       = 1 << 5, /* EFLAGS.TF, a pending #DB, or a host single-step: run one instruction at a time */
     CPU_REQ_TIMER      = 1 << 6, /* the APIC timer's deadline may have come                            */
     CPU_REQ_STOP       = 1 << 7, /* engine's own: somebody waits in cpu_vm_stop()                      */
+    CPU_REQ_ONE        = 1 << 8, /* engine's own: leave the block chain after one instruction           */
 };
 
 #define CPU_REPLAY_MAX 64 /* device accesses of one instruction: FXRSTOR/XRSTOR on MMIO is refused beyond it (#GP), nothing architectural needs more */
@@ -175,14 +176,21 @@ struct cpu {
 
     /* Counts whatever may change an instruction fetch's translation or right: mmu.c adds one in every cpu_tlb_flush_*() (an eviction does not count).
      * Chains of blocks across pages hold only while it stands still. */
-    uint32_t fetch_generation;
+    union {
+        struct {
+            uint32_t fetch_generation;
+            uint32_t block_key; /* everything a decoded block depends on besides its bytes: engine_block_key() (engine.h) */
+        };
+        uint64_t fetch_tag;     /* both at once */
+    };
+    struct jump_entry *jump_cache; /* engine.c: where blocks at recently met addresses are, for this fetch_tag */
+    uint64_t instructions;      /* completed since cpu_new() */
 
     /* mode, derived from state by cpu_state_changed() */
     uint8_t  mode;              /* enum cpu_mode of the code segment: CPU_MODE_16, _32, _64                             */
     uint8_t  long_mode;         /* EFER.LMA                                                                           */
     uint8_t  rights;            /* enum tlb_rights for data accesses at the present CPL and AC                          */
     uint8_t  flat;              /* DS, ES, SS and CS have base 0, limit 4 GiB (or 64-bit mode): no segment checks needed */
-    uint32_t block_key;         /* everything a decoded block depends on besides its bytes; part of the block's key      */
     struct tlb_entry *tlb;      /* = tlbs[rights]                                                                       */
 
     _Atomic uint32_t requests;
@@ -234,6 +242,7 @@ struct cpu_vm {
     uint64_t tsc_hz;
     uint64_t (*ticks)(void *opaque); /* host ticks at tsc_hz; frozen while the VM's clock is */
     void *ticks_opaque;
+    uint64_t (*now)(void *opaque);   /* ns of the VM's clock, as apic_bus_config.now; may be NULL without an apic bus. opaque: ticks_opaque */
     struct apic_bus *apic_bus;  /* NULL with HY_IRQ_NONE */
     _Atomic uint32_t stopping;  /* engine's own: cpu_vm_stop(); zero at first                                           */
     const struct cpu_traps *traps; /* MSR ranges and CPUID that leave with an exit (hy_trap); traps.h                    */

@@ -31,6 +31,19 @@ void engine_free(struct cpu *);
 /* Owner's thread, or while the CPU does not run. */
 void cpu_statistics_get(const struct cpu *, struct cpu_statistics *out);
 
+/* What block_key must be for the present mode: cpu_state_changed() sets it. Needs mode, flat and state. */
+static inline uint32_t engine_block_key(const struct cpu *cpu)
+{
+    return cpu->mode | (uint32_t)cpu->flat << 2 | (uint32_t)(cpu->state.cpl == 3) << 3 |
+           (cpu->state.seg[SEG_SS].attributes & SEG_DB ? 1u << 4 : 0) | (uint32_t)cpu->long_mode << 5;
+}
+
+/* The APIC timer's deadline became `ns` (of cpu->vm->now; UINT64_MAX: none): what apic_bus_config.deadline calls. Owner's thread. CPU_REQ_TIMER comes then. */
+void cpu_timer_set(struct cpu *, uint64_t ns);
+
+/* Whether this host orders memory accesses as x86 does. If not, a VM may have one software CPU only. */
+bool cpu_host_orders_memory(void);
+
 /* ---- device accesses: exits with an answer ------------------------------------------------------------------------------------------------------ */
 
 /* One access of the running instruction to something outside (HY_EXIT_IO: address is the port; HY_EXIT_MMIO: the guest-physical address;
@@ -41,6 +54,9 @@ void cpu_statistics_get(const struct cpu *, struct cpu_statistics *out);
  * `data`: the bytes of a write. #GP when one instruction makes more than CPU_REPLAY_MAX accesses. */
 const struct cpu_replay *cpu_exit_access(struct cpu *, unsigned reason, uint64_t address, unsigned width, bool write, const void *data,
                                          const hy_exit *prepared);
+
+/* Starts the running instruction over. Nothing may have been changed yet. */
+_Noreturn void cpu_restart(struct cpu *);
 
 /* A repeated string instruction finished one element, with its registers written back: forgets the answers used up so far. */
 void cpu_exit_commit(struct cpu *);

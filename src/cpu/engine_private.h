@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* engine_private.h - inside the engine: engine.c, block.c, lower.c, handlers_*.c. Owner's thread, except where said. */
+#ifndef CPU_ENGINE_PRIVATE_H
+#define CPU_ENGINE_PRIVATE_H
+
+#include <pthread.h>
+
+#include "cpu/block.h"
+#include "cpu/decode.h"
+#include "cpu/exec_int.h"
+
+struct written { struct mem_block *memory; size_t offset, len; };
+
+struct cpu_engine {
+    struct cpu *cpu;
+    struct block_cache cache;
+    struct cpu_statistics statistics;
+
+    /* the exit of a chain that found no target, to be linked once the target is known; NULL: none */
+    struct chain *link_from;
+    unsigned link_exit;
+    struct block *dead_from;          /* a dead block was entered: its successor will be linked in its place */
+
+    bool answer_due;                  /* cpu->exit waits for its answer                                      */
+    bool interrupt_waits;             /* the APIC has one, but IF or a shadow holds it back                  */
+    struct cpu_alarm *alarm;
+
+    /* code_written(), any thread */
+    struct mem_listener listener;
+    pthread_mutex_t lock;             /* written*, and the hash of code pages against its readers            */
+    pthread_t owner;
+    _Atomic bool owned;
+    struct written written[WRITTEN_MAX];
+    unsigned written_count;
+    bool written_overflow;
+
+    /* block_make_one() */
+    struct insn one_insn;
+    uint8_t one_code[16];
+    _Alignas(struct block) uint8_t one[sizeof(struct block) + 4 * sizeof(struct uop)];
+};
+
+static inline bool engine_requested(const struct cpu *cpu)
+{
+    return atomic_load_explicit(&cpu->requests, memory_order_relaxed) != 0;
+}
+
+static inline uint64_t linear_of_rip(const struct cpu *cpu, uint64_t rip)
+{
+    return cpu->mode == CPU_MODE_64 ? rip : (uint32_t)(cpu->state.seg[SEG_CS].base + rip);
+}
+
+/* alarm.c: a thread that raises CPU_REQ_TIMER. */
+struct cpu_alarm;
+int  alarm_new(struct cpu *, struct cpu_alarm **out, struct err *);
+void alarm_free(struct cpu_alarm *);
+void alarm_set(struct cpu_alarm *, uint64_t deadline_ns);
+
+#endif

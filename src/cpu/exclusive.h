@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* exclusive.h - a vCPU's going in and out of the guest, for cpu_vm_stop() (engine.h) and for map changes (cpu_mmu_sync). Owner's thread. */
+#ifndef CPU_EXCLUSIVE_H
+#define CPU_EXCLUSIVE_H
+
+#include "cpu/engine.h"
+
+/* Waits while somebody else has stopped the VM. Look at cpu->requests afterwards. */
+void cpu_guest_enter(struct cpu *);
+void cpu_guest_leave(struct cpu *);
+
+#endif
