@@ -401,7 +401,7 @@ static enum bus_status access_piece(struct bus *bus, enum bus_space space, struc
             a->value = UINT64_MAX;
             return BUS_NO_REGISTER;
         }
-        enum bus_status status;
+        enum bus_status status = BUS_NO_REGISTER;
         if (!call_locked(s, &f, a, &status))
             continue;
         if (status != BUS_BAD_SIZE || space != BUS_PORT || a->size == 1)
