@@ -249,7 +249,7 @@ static void fill_sizes(struct rtc *r, uint64_t low, uint64_t high)
     put16(r, 0x17, low > 0x100000 ? (low - 0x100000) >> 10 : 0);
     put16(r, 0x30, low > 0x100000 ? (low - 0x100000) >> 10 : 0);
     put16(r, 0x34, low > 0x1000000 ? (low - 0x1000000) >> 16 : 0);
-    put16(r, 0x5b, high >> 16);
+    store_le16(&r->ram[0x5b], (uint16_t)(high >> 16));
     r->ram[0x5d] = (uint8_t)(high >> 32);
 }
 
