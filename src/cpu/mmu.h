@@ -11,6 +11,7 @@
 #define CPU_MMU_H
 
 #include "cpu/cpu.h"
+#include "cpu/decode.h" /* enum cpu_mode */
 
 #define TLB_PAGE_MASK (~UINT64_C(0xfff))
 

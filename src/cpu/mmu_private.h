@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* mmu_private.h - between mmu.c (TLB) and walk.c (paging structures). */
+#ifndef CPU_MMU_PRIVATE_H
+#define CPU_MMU_PRIVATE_H
+
+#include "cpu/mmu.h"
+
+#define MMU_GPA_ENTRIES   256                                /* a power of two */
+#define MMU_FILLED_MAX    (TLB_USER_ALIGNED * TLB_ENTRIES)   /* every slot of the sets that hold entries */
+#define MMU_LARGE_BITS    1024                               /* filter of 2 MiB regions that have large-page entries */
+
+/* mem_find()'s answer for one guest-physical page, kept until the map changes. */
+struct mmu_gpa { uint64_t tag; struct mem_page page; };
+
+struct cpu_mmu {
+    struct mmu_gpa gpa[MMU_GPA_ENTRIES];
+    uint16_t filled[MMU_FILLED_MAX]; /* slots with TLB_INFO_LISTED: rights * TLB_ENTRIES + index; a flush walks these only */
+    uint32_t filled_count;
+    bool     huge_seen;              /* an entry of a 1 GiB page was filled since the last full flush */
+    uint64_t large[MMU_LARGE_BITS / 64];
+};
+
+struct mmu_walk {
+    uint64_t gpa;      /* of the linear address                                             */
+    uint8_t  allowed;  /* MEM_R|W|X that paging grants with these rights                      */
+    bool     dirty;    /* the leaf's D flag is set (or there is no paging)                    */
+    uint32_t info;     /* TLB_INFO_GLOBAL, _LARGE, _HUGE, _USER and the key                   */
+};
+
+/* Walks the paging structures for one access (MEM_R, MEM_W or MEM_X) and sets A and D flags. Raises #PF; leaves with HY_EXIT_FAULT when a structure is in a
+ * page that may not be read, or written where a flag has to be set. */
+void mmu_walk(struct cpu *, unsigned rights, uint64_t linear, uint32_t access, struct mmu_walk *out);
+
+/* The one place where a physical page is granted or refused: mem_find() with a cache. */
+enum mem_refusal mmu_find(struct cpu *, uint64_t gpa, uint32_t access, struct mem_page *out);
+_Noreturn void mmu_leave_fault(struct cpu *, uint64_t gpa, uint32_t access);
+
+/* For cpu_new() and cpu_free(): the TLB, and the listener on the VM's map. */
+int  mmu_new(struct cpu *, struct err *);
+void mmu_free(struct cpu *);
+
+#endif
