@@ -302,6 +302,10 @@ void     cpu_flags_set_arith(struct cpu *, uint32_t arith); /* the six only */
 void cpu_tlb_flush_all(struct cpu *);
 void cpu_tlb_flush_page(struct cpu *, uint64_t linear);
 void cpu_tlb_flush_nonglobal(struct cpu *);
+void cpu_tlb_flush_keys(struct cpu *, uint32_t changed, bool user); /* bits of PKRU (user) or PKRS that changed */
+/* Write PKRU and PKRS, and drop the translations that depended on what changed. */
+void cpu_set_pkru(struct cpu *, uint32_t value);
+void cpu_set_pkrs(struct cpu *, uint32_t value);
 
 /* The map of the VM may change while CPUs run: mem_listener.changed() raises CPU_REQ_TLB and waits until the CPU has called cpu_mmu_sync() or is out of the
  * guest (in_guest = 0). So the engine calls cpu_mmu_sync() when it sees CPU_REQ_TLB: at block boundaries, and whenever it set in_guest again (sequentially

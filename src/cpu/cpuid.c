@@ -106,7 +106,7 @@ static void add_basic(struct table *t, uint32_t cpus, uint64_t tsc_hz, bool apic
     uint32_t ids = next_power_of_two(cpus), mhz = (uint32_t)(tsc_hz / 1000000), crystal = cpuid_crystal_hz(tsc_hz);
     uint32_t sharing = ids > 64 ? 64 : ids; /* leaf 4 has 6 bits for cores */
     add(t, 0, -1, 0x16, 0x756e6547, 0x6c65746e, 0x49656e69); /* "GenuineIntel" */
-    add(t, 1, -1, SIGNATURE, (ids > 255 ? 255 : ids) << 16 | 8 << 8, L1_ECX & ~(apic ? 0u : 1u << 21 | 1u << 24) | CPUID_HYPERVISOR,
+    add(t, 1, -1, SIGNATURE, (ids > 255 ? 255 : ids) << 16 | 8 << 8, (L1_ECX & ~(apic ? 0u : 1u << 21 | 1u << 24)) | CPUID_HYPERVISOR,
         (L1_EDX & ~(apic ? 0u : 1u << 9)) | (cpus > 1 ? 1u << 28 : 0));
     add(t, 2, -1, 0x00feff01, 0xf0, 0, 0); /* see leaf 4; 64-byte prefetch */
     add_cache(t, 0, 1, 1, 32, 8, 1, sharing);

@@ -214,14 +214,6 @@ static bool check_header(struct cpu *cpu, const struct xsave_request *r, const u
     return compacted;
 }
 
-static void restore_pkru(struct cpu *cpu, uint32_t pkru)
-{
-    if (pkru == cpu->state.pkru)
-        return;
-    cpu->state.pkru = pkru;
-    cpu_tlb_flush_all(cpu); /* entries carry the rights of their key */
-}
-
 static void restore_components(struct cpu *cpu, const struct xsave_request *r, const uint8_t *area, uint64_t load, unsigned pkru)
 {
     uint64_t reset = r->mask & ~load;
@@ -241,7 +233,7 @@ static void restore_components(struct cpu *cpu, const struct xsave_request *r, c
     for (unsigned i = 0; i < register_count(cpu) && reset & XCR0_AVX; i++)
         cpu->state.vec[i].q[2] = cpu->state.vec[i].q[3] = 0;
     if (r->mask & XCR0_PKRU)
-        restore_pkru(cpu, load & XCR0_PKRU ? load_le32(area + pkru) : 0);
+        cpu_set_pkru(cpu, load & XCR0_PKRU ? load_le32(area + pkru) : 0);
 }
 
 static void exec_xsave_restore(struct cpu *cpu, const struct insn *in)

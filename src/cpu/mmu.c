@@ -89,6 +89,17 @@ void cpu_tlb_flush_nonglobal(struct cpu *cpu)
     cpu->fetch_generation++;
 }
 
+void cpu_tlb_flush_keys(struct cpu *cpu, uint32_t changed, bool user)
+{
+    struct cpu_mmu *mmu = cpu->mmu;
+    for (unsigned i = 0; i < mmu->filled_count; i++) {
+        struct tlb_entry *e = slot_at(cpu, mmu->filled[i]);
+        unsigned key = e->info >> TLB_INFO_KEY_SHIFT & 15;
+        if (!(e->info & TLB_INFO_USER) == !user && changed >> 2 * key & 3)
+            e->read_tag = e->write_tag = TLB_NO_TAG; /* keys do not guard fetches */
+    }
+}
+
 static unsigned large_bit(uint64_t linear)
 {
     return (linear >> 21 ^ linear >> 31) & (MMU_LARGE_BITS - 1);
