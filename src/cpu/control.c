@@ -9,6 +9,7 @@
 #include "apic/apic.h"
 #include "cpu/cpuid.h"
 #include "cpu/decode.h"
+#include "cpu/mmu_private.h"
 #include "cpu/operand.h"
 #include "cpu/segment.h"
 #include "cpu/xsave.h"
@@ -22,19 +23,27 @@ static bool is_pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
     return cr0 & CR0_PG && cr4 & CR4_PAE && !(efer & EFER_LME);
 }
 
-bool control_load_pdptes(struct cpu *cpu, uint64_t cr3)
+uint64_t control_read_pdptes(struct cpu *cpu, uint64_t cr3, uint64_t pdpte[4])
 {
-    uint64_t pdpte[4], table = cr3 & 0xffffffe0;
-    uint64_t reserved = bits_get(UINT64_MAX, 63, cpu_phys_bits(cpu)) << cpu_phys_bits(cpu) | 0x1e6; /* SDM table 4-8 */
+    uint64_t refused = UINT64_MAX;
     for (unsigned i = 0; i < 4; i++) {
         struct mem_page page;
-        uint64_t at = table + i * 8;
-        enum mem_refusal refusal = mem_find(cpu->vm->map, at, MEM_R, cpu->vm->view, &page);
-        if (refusal == MEM_PROTECTED || refusal == MEM_DENIED) {
-            cpu->exit = (hy_exit){ .reason = HY_EXIT_FAULT, .u.fault = { .gpa = at, .access = MEM_R } };
-            cpu_leave(cpu);
-        }
+        uint64_t at = (cr3 & 0xffffffe0) + i * 8;
+        enum mem_refusal refusal = mmu_find(cpu, at, MEM_R, &page);
         pdpte[i] = refusal == MEM_GRANTED ? *(const volatile host_u64 *)(page.host + (at & 0xfff)) : 0;
+        if (refusal == MEM_PROTECTED || refusal == MEM_DENIED)
+            refused = at;
+    }
+    return refused;
+}
+
+bool control_load_pdptes(struct cpu *cpu, uint64_t cr3)
+{
+    uint64_t pdpte[4], refused = control_read_pdptes(cpu, cr3, pdpte);
+    uint64_t reserved = bits_get(UINT64_MAX, 63, cpu_phys_bits(cpu)) << cpu_phys_bits(cpu) | 0x1e6; /* SDM table 4-8 */
+    if (refused != UINT64_MAX)
+        mmu_leave_fault(cpu, refused, MEM_R);
+    for (unsigned i = 0; i < 4; i++) {
         if (pdpte[i] & 1 && pdpte[i] & reserved)
             return false;
     }

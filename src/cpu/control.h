@@ -19,6 +19,8 @@ bool control_write_efer(struct cpu *, uint64_t value);
 void control_load_cr3(struct cpu *, uint32_t value);
 /* False: a reserved bit is set. Loads state.pdpte from memory at cr3. */
 bool control_load_pdptes(struct cpu *, uint64_t cr3);
+/* Reads the four entries; those that are not in readable memory are 0. Answers the first address that was refused (not unmapped), or UINT64_MAX. */
+uint64_t control_read_pdptes(struct cpu *, uint64_t cr3, uint64_t pdpte[4]);
 
 uint64_t cpu_get_cr8(const struct cpu *);
 void     cpu_set_cr8(struct cpu *, uint64_t value);

@@ -192,6 +192,7 @@ struct cpu {
     uint8_t  rights;            /* enum tlb_rights for data accesses at the present CPL and AC                          */
     uint8_t  flat;              /* DS, ES, SS and CS have base 0, limit 4 GiB (or 64-bit mode): no segment checks needed */
     struct tlb_entry *tlb;      /* = tlbs[rights]                                                                       */
+    uint64_t fetch_base;        /* CS base of legacy modes at the last cpu_state_changed(): another one moves fetch_generation */
 
     _Atomic uint32_t requests;
     _Atomic uint32_t in_guest;  /* may execute guest code or touch guest memory now; see cpu_vm_stop() (engine.h)        */

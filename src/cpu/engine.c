@@ -345,6 +345,8 @@ static void engine_enter(struct cpu *cpu, bool run_on)
     int why = setjmp(cpu->leave);
     if (why != LEAVE_NOT)
         land(cpu);
+    if (why != LEAVE_FAULT)
+        cpu->delivering = 0; /* an exit on the way to a handler: the instruction runs again and faults again */
     if (why == LEAVE_EXIT || (why == LEAVE_FAULT && fault_deliver(cpu)))
         return;
     if (run_on) {

@@ -34,11 +34,12 @@ enum { /* SDM volume 4, table 2-2 */
 
 enum {
     MTRRCAP_VALUE = 8 /* variable */ | 1 << 8 /* fixed */ | 1 << 10 /* WC */,
-    MISC_ENABLE_FAST_STRINGS = 1 << 0, MISC_ENABLE_RESET = 1 << 0 | 1 << 11 /* no BTS */ | 1 << 12 /* no PEBS */,
-    MISC_ENABLE_WRITABLE = 1 << 0 | 1 << 3 | 1 << 16 | 1 << 18 | 1 << 22,
+    MISC_ENABLE_RESET = 1 << 0 /* fast strings */ | 1 << 11 /* no BTS */ | 1 << 12 /* no PEBS */,
     SPEC_CTRL_VALID = 7, /* IBRS, STIBP, SSBD */
     DEBUGCTL_VALID = 3,  /* LBR, BTF: kept, without effect */
 };
+/* Kept without effect: fast strings, thermal control, PMU, BTS, PEBS, SpeedStep, MONITOR, CPUID limit, xTPR, no-execute disable. */
+#define MISC_ENABLE_VALID UINT64_C(0x400c51889)
 #define PAT_RESET UINT64_C(0x0007040600070406)
 /* None of the leaks exists in an interpreter (SDM volume 4, IA32_ARCH_CAPABILITIES): RDCL_NO IBRS_ALL SKIP_L1DFL SSB_NO MDS_NO PSCHANGE_MC_NO TAA_NO
  * SBDR_SSDP_NO FBSDP_NO PSDP_NO BHI_NO PBRSB_NO GDS_NO RFDS_NO ITS_NO */
@@ -209,13 +210,6 @@ bool cpu_msr_read(struct cpu *cpu, uint32_t msr, uint64_t *out)
 
 /* ---- write ------------------------------------------------------------------------------------------------------------------------------------------------------- */
 
-static bool misc_enable_write(struct cpu *cpu, uint64_t value)
-{
-    uint64_t fixed = MISC_ENABLE_RESET & ~(uint64_t)MISC_ENABLE_WRITABLE;
-    cpu->state.misc_enable = (value & MISC_ENABLE_WRITABLE) | fixed;
-    return true;
-}
-
 static bool write_special(struct cpu *cpu, uint32_t msr, uint64_t value)
 {
     struct cpu_state *s = &cpu->state;
@@ -242,7 +236,8 @@ static bool write_special(struct cpu *cpu, uint32_t msr, uint64_t value)
         s->pat = value;
         return true;
     case MSR_MISC_ENABLE:
-        return misc_enable_write(cpu, value);
+        s->misc_enable = value & MISC_ENABLE_VALID;
+        return true;
     case MSR_PRED_CMD:
         return cpuid_bit(cpu, 7, 0, 3, 26) && !(value & ~UINT64_C(1));
     case MSR_PKRS:
@@ -342,5 +337,5 @@ void msr_reset(struct cpu *cpu, bool init)
         return;
     s->pat = PAT_RESET;
     s->misc_enable = MISC_ENABLE_RESET;
-    s->tsc_offset = 0 - cpu->vm->ticks(cpu->vm->ticks_opaque);
+    /* tsc_offset is 0: the VM's ticks begin at 0, and all CPUs agree. */
 }

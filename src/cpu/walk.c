@@ -7,12 +7,13 @@
  * A structure where nothing is mapped reads as all ones, as an open bus does.
  * A flags are set when the whole translation succeeds (SDM 4.8 allows it), from the top down, then D.
  * Locking: owner's thread; guest memory is shared, hence the compare-and-swap; when it fails the walk starts over. Each start means that another CPU
- * changed the entry meanwhile; after WALK_TRIES of them the access is retried by the instruction (HY_EXIT_NONE never shows).
+ * changed the entry meanwhile; after WALK_TRIES of them the instruction starts over, so that requests are seen.
  * Spec: SDM volume 3, 4.3 to 4.8.
  */
 #include "cpu/mmu_private.h"
 
 #include "cpu/cpuid.h"
+#include "cpu/engine.h"
 
 enum { /* SDM 4.3 to 4.5, tables 4-4 to 4-20 */
     PTE_P = 1 << 0, PTE_RW = 1 << 1, PTE_US = 1 << 2, PTE_A = 1 << 5, PTE_D = 1 << 6, PTE_PS = 1 << 7, PTE_G = 1 << 8,
@@ -241,7 +242,5 @@ void mmu_walk(struct cpu *cpu, unsigned rights, uint64_t linear, uint32_t access
         if (walk_once(&w, out))
             return;
     }
-    /* Another CPU has changed the same entry all the while. Let this one come back at an instruction boundary. */
-    cpu->exit = (hy_exit){ .reason = HY_EXIT_NONE };
-    cpu_leave(cpu);
+    cpu_restart(cpu);
 }
