@@ -57,12 +57,12 @@ void vector_enter_mmx(struct cpu *cpu)
 
 uint64_t vector_linear(struct cpu *cpu, const struct insn *in, unsigned size, unsigned traits, uint32_t access)
 {
-    uint64_t linear = operand_linear(cpu, in, size, access);
     unsigned align = size < 16 ? 1 : in->prefix & PFX_VEX ? (traits & VT_ALIGNED ? size : 1) : traits & VT_UNALIGNED ? 1 : 16;
 
-    if (unlikely(linear & (align - 1)))
+    /* Alignment comes before the canonical check, whose exception on the stack is another. */
+    if (unlikely((operand_offset(cpu, in) + cpu->state.seg[in->seg].base) & (align - 1)))
         cpu_raise_error(cpu, EXC_GP, 0);
-    return linear;
+    return operand_linear(cpu, in, size, access);
 }
 
 static void load_vector(struct cpu *cpu, const struct insn *in, unsigned size, union vec *out, unsigned traits)
@@ -123,10 +123,20 @@ static void write_result(struct cpu *cpu, const struct insn *in, const union vec
         vector_enter_mmx(cpu);
 }
 
+/* Legacy compares know eight predicates; INSERTPS from memory has one element to choose from. */
+static unsigned row_immediate(const struct insn *in)
+{
+    switch (in->op) {
+    case OP_CMPPS: case OP_CMPPD: case OP_CMPSS: case OP_CMPSD: return in->imm & (in->prefix & PFX_VEX ? 31 : 7);
+    case OP_INSERTPS: return in->imm & (in->has_mem ? 0x3f : 0xff);
+    default: return in->imm & 0xff;
+    }
+}
+
 /* Where the sources are: the operands are destination, [first source,] second source[, third source][, immediate]. */
 static void execute_row(struct cpu *cpu, const struct insn *in, const struct vector_row *row)
 {
-    unsigned count = in->nopnd, traits = row->traits;
+    unsigned count = in->nopnd, traits = row->traits, imm = row_immediate(in);
     union vec first, second, third, result;
     const union vec *a, *b;
 
@@ -149,14 +159,14 @@ static void execute_row(struct cpu *cpu, const struct insn *in, const struct vec
     unsigned bytes = in->opnd[0].kind == OPND_MMX ? 8 : in->opnd[0].size <= 8 ? 16 : in->vl;
     if (traits & VT_FLOAT) {
         struct fp_env env = fp_env_from_mxcsr(cpu->state.mxcsr);
-        row->function(&env, &result, a, b, bytes, in->imm & 0xff);
+        row->function(&env, &result, a, b, bytes, imm);
         if (in->opnd[0].kind == OPND_MEM) /* VCVTPS2PH: fault before MXCSR changes */
             cpu_probe_write(cpu, vector_linear(cpu, in, in->opnd[0].size, traits, MEM_W), in->opnd[0].size);
         vector_finish_float(cpu, &env);
         if (b == &second && in->opnd[count - 1].kind == OPND_MMX)
             vector_enter_mmx(cpu);
     } else {
-        row->function(NULL, &result, a, b, bytes, in->imm & 0xff);
+        row->function(NULL, &result, a, b, bytes, imm);
     }
     write_result(cpu, in, &result, bytes, traits);
 }

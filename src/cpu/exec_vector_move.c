@@ -170,24 +170,20 @@ static void move_mask(struct cpu *cpu, const struct insn *in)
     gpr_set(cpu, in->opnd[0].reg, 4, mask);
 }
 
-/* ---- masked moves. Only elements with the mask's sign bit set are accessed, for faults too. */
-
-static uint64_t element_linear(struct cpu *cpu, const struct insn *in, unsigned seg, uint64_t offset, unsigned size, uint32_t access)
-{
-    return cpu_linear(cpu, seg, operand_truncate(offset, in->asize), size, access);
-}
+/* ---- masked moves. Only elements with the mask's sign bit set are accessed, for faults too. Their offsets go on from the first one's, beyond the
+ * address size too, as the bytes of one operand do. */
 
 /* Stores elements of `size` bytes at offset; the mask has one sign bit in each. */
 static void store_masked(struct cpu *cpu, const struct insn *in, uint64_t offset, const union vec *value, const union vec *mask, unsigned bytes, unsigned size)
 {
     for (unsigned i = 0; i < bytes; i += size)
         if (mask->b[i + size - 1] & 0x80)
-            cpu_probe_write(cpu, element_linear(cpu, in, in->seg, offset + i, size, MEM_W), size);
+            cpu_probe_write(cpu, cpu_linear(cpu, in->seg, offset + i, size, MEM_W), size);
     for (unsigned i = 0; i < bytes; i += size) {
         uint64_t element = 0;
         memcpy(&element, &value->b[i], size);
         if (mask->b[i + size - 1] & 0x80)
-            memory_store(cpu, element_linear(cpu, in, in->seg, offset + i, size, MEM_W), element, size);
+            memory_store(cpu, cpu_linear(cpu, in->seg, offset + i, size, MEM_W), element, size);
     }
 }
 
@@ -219,7 +215,7 @@ static void mask_move(struct cpu *cpu, const struct insn *in)
     for (unsigned i = 0; i < in->vl; i += size) {
         if (!(mask->b[i + size - 1] & 0x80))
             continue;
-        uint64_t element = memory_load(cpu, element_linear(cpu, in, in->seg, offset + i, size, MEM_R), size);
+        uint64_t element = memory_load(cpu, cpu_linear(cpu, in->seg, offset + i, size, MEM_R), size);
         memcpy(&result.b[i], &element, size);
     }
     vector_write_xmm(cpu, in, in->opnd[0].reg, &result, in->vl);
@@ -248,7 +244,17 @@ static uint64_t gather_offset(const struct cpu *cpu, const struct insn *in, unsi
     const union vec *v = &cpu->state.vec[in->index & 15];
     int64_t index = index_size == 4 ? (int32_t)v->d[i] : (int64_t)v->q[i];
 
-    return operand_offset(cpu, in) + ((uint64_t)index << in->scale);
+    return operand_truncate(operand_offset(cpu, in) + ((uint64_t)index << in->scale), in->asize);
+}
+
+/* Makes each element of the mask all ones or zero, as it is left when a fault comes between elements. */
+static void expand_mask(union vec *mask, unsigned bytes, unsigned size)
+{
+    union vec all = { 0 };
+
+    for (unsigned i = 0; i < bytes; i += size)
+        memset(&all.b[i], mask->b[i + size - 1] & 0x80 ? 0xff : 0, size);
+    *mask = all;
 }
 
 static void gather(struct cpu *cpu, const struct insn *in)
@@ -259,11 +265,12 @@ static void gather(struct cpu *cpu, const struct insn *in)
     vector_check(cpu, in);
     if (in->opnd[0].reg == in->opnd[2].reg || in->opnd[0].reg == in->index || in->opnd[2].reg == in->index)
         cpu_raise(cpu, EXC_UD);
+    expand_mask(mask, in->vl, g.element_size);
     for (unsigned i = 0; i < g.count; i++) {
         unsigned at = i * g.element_size;
         if (!(mask->b[at + g.element_size - 1] & 0x80))
             continue;
-        uint64_t linear = element_linear(cpu, in, in->seg, gather_offset(cpu, in, i, g.index_size), g.element_size, MEM_R);
+        uint64_t linear = cpu_linear(cpu, in->seg, gather_offset(cpu, in, i, g.index_size), g.element_size, MEM_R);
         uint64_t element = memory_load(cpu, linear, g.element_size);
         memcpy(&dst->b[at], &element, g.element_size);
         memset(&mask->b[at], 0, g.element_size);
