@@ -231,6 +231,8 @@ uint64_t apic_get_cr8(const struct apic *a) { return LOAD(a->tpr) >> 4; }
 
 void apic_set_cr8(struct apic *a, uint64_t value)
 {
+    uint32_t before = LOAD(a->tpr) >> 4;
     STORE(a->tpr, (uint32_t)(value & 0xf) << 4);
-    apic_notice(a);
+    if ((value & 0xf) < before) /* only a fall lets more through; a caller that writes the same value each time is not woken each time */
+        apic_notice(a);
 }

@@ -185,7 +185,8 @@ static bool loop_round(struct loop *l)
 static int loop_run(struct loop *l)
 {
     pthread_mutex_lock(&l->e.lock);
-    l->thread = pthread_self();
+    if (!l->own_thread)
+        l->thread = pthread_self();
     l->in_loop = true;
     while (!l->stopping) {
         bool more = loop_round(l);
@@ -311,13 +312,13 @@ int executor_new_thread(struct exec_clock *clock, const char *name, int (*enter)
     strncpy(l->name, name, sizeof l->name - 1);
     l->enter = enter;
     l->enter_opaque = opaque;
+    l->own_thread = true;
     int r = loop_start_thread(l, err);
     if (r) {
         exec_clock_leave(clock, &l->e);
         loop_close(l);
         return r;
     }
-    l->own_thread = true;
     *out = &l->e;
     return 0;
 }
