@@ -30,7 +30,7 @@ struct rig {
 };
 
 struct test_case { const char *name; void (*run)(struct rig *); };
-extern const struct test_case cases_basic[], cases_memory[];
+extern const struct test_case cases_basic[], cases_memory[], cases_io[], cases_cpu[], cases_events[], cases_state[], cases_threads[];
 
 _Noreturn void case_fail(const char *file, int line, const char *what);
 _Noreturn void case_skip(const char *reason);
@@ -80,11 +80,15 @@ void guest_real(struct guest *, uint64_t ip);
 void guest_protected(struct guest *, uint64_t ip);
 void guest_long(struct guest *, uint64_t ip);
 void cpu_real(hy_cpu *, uint64_t ip);
+void guest_tables(struct guest *); /* GDT and page tables of long mode */
 void cpu_long(struct guest *, hy_cpu *, uint64_t ip);
 /* An IDT entry: 64-bit or 32-bit gate to code at `to`, or in real mode an IVT entry. */
 void guest_gate_long(struct guest *, unsigned vector, uint64_t to);
 void guest_gate_protected(struct guest *, unsigned vector, uint32_t to);
 void guest_gate_real(struct guest *, unsigned vector, uint16_t to);
+
+/* The backend is a hypervisor, and its speed says that it is built on software: set once. */
+extern bool emulates;
 
 /* hy_run with a deadline; HY_EXIT_NONE is run over. A guest that does not exit fails the case. */
 hy_exit *run(hy_cpu *);
@@ -103,6 +107,14 @@ uint32_t exit_value(const hy_exit *); /* the datum of an IO or MMIO exit, at mos
 
 void milliseconds(unsigned);
 unsigned random_next(struct rig *);
+
+/* host_linux.c, host_windows.c */
+intptr_t bell_new(void);      /* an os_event, -1 where there is none here */
+bool     bell_rang(intptr_t); /* and clears it                            */
+void     bell_free(intptr_t);
+/* Calls kick(cpu) from a signal handler of this thread after some microseconds; false where there are no signals. */
+bool     kick_by_signal(hy_cpu *, unsigned microseconds);
+size_t   handles_open(void);  /* of this process; 0 where that is not known */
 
 #define END 0xe6, 0xf4 /* out 0xf4, al: the same in all modes */
 

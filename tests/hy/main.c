@@ -133,7 +133,7 @@ static bool wanted(const struct test_case *test, char *const *names, int n)
     return !n;
 }
 
-static const struct test_case *const groups[] = {cases_basic, cases_memory};
+static const struct test_case *const groups[] = {cases_basic, cases_memory, cases_io, cases_cpu, cases_events, cases_state, cases_threads};
 
 static int run_all(struct rig *rig, char *const *names, int n)
 {
@@ -194,6 +194,7 @@ int main(int argc, char **argv)
         return 77;
     }
     hy_caps(rig.h, &rig.caps);
+    emulates = !(rig.caps.can & HY_CAN_JIT) && rig.caps.speed && rig.caps.speed < 50000000;
     printf("backend %s, %.1f million guest instructions a second\n", hy_name(rig.h), (double)rig.caps.speed / 1e6);
     status = run_all(&rig, argv + at, argc - at);
     hy_close(rig.h);

@@ -98,7 +98,7 @@ static hy_err open_abilities(struct hyb *b)
     b->split_irqchip = kvm_has(b, vm, KVM_CAP_SPLIT_IRQCHIP) && kvm_has(b, vm, KVM_CAP_SIGNAL_MSI);
     b->full_irqchip = kvm_has(b, vm, KVM_CAP_IRQCHIP) && kvm_has(b, vm, KVM_CAP_IRQ_ROUTING);
     b->read_only = kvm_has(b, vm, KVM_CAP_READONLY_MEM) != 0;
-    b->msr_exits = (kvm_has(b, vm, KVM_CAP_X86_USER_SPACE_MSR) & KVM_MSR_EXIT_REASON_UNKNOWN) != 0;
+    b->msr_exits = kvm_has(b, vm, KVM_CAP_X86_USER_SPACE_MSR) != 0;
     b->msr_filter = b->msr_exits && kvm_has(b, vm, KVM_CAP_X86_MSR_FILTER);
     b->clock = kvm_has(b, vm, KVM_CAP_ADJUST_CLOCK) != 0;
     b->debug = kvm_has(b, vm, KVM_CAP_SET_GUEST_DEBUG) != 0;
@@ -195,7 +195,7 @@ static hy_err kvm_open(const struct hy_os *os, hyb **out)
         return err;
     }
     kvm_kick_prepare();
-    b->speed = kvm_measure(b);
+    kvm_measure(b);
     *out = b;
     return HY_OK;
 }

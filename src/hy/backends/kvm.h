@@ -93,8 +93,9 @@ static inline hy_err kvm_fail(const struct hyb *b, const char *call)
 /* An ioctl that gives 0 or fails. */
 #define KVM_TRY(b, fd, request, arg) (kvm_ioctl((b), (fd), (request), (arg)) < 0 ? kvm_fail((b), #request) : HY_OK)
 
-/* kvm_speed.c: guest instructions a second on a simple loop, 0 when it cannot be measured. */
-uint64_t kvm_measure(const struct hyb *b);
+/* kvm_speed.c: measures b->speed (guest instructions a second on a simple loop, 0 when it cannot be measured), and takes b->clock back where the TSC
+ * of a guest does not follow. */
+void kvm_measure(struct hyb *b);
 
 /* kvm_memory.c */
 hy_err kvm_remap(hyb_vm *, uint64_t gpa, uint64_t len);

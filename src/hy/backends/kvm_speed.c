@@ -44,15 +44,13 @@ static void meter_close(struct meter *m)
         m->b->os->unmap(m->page, 4096);
 }
 
-/* Nanoseconds for n times round the loop; 0 when the guest did not do it. */
-static uint64_t meter_run(struct meter *m, uint32_t n)
+/* Runs the code at LOOP_AT to its HLT; nanoseconds of processor time, 0 when the guest did not do it. */
+static uint64_t meter_go(struct meter *m)
 {
     struct kvm_regs regs = {.rip = LOOP_AT, .rflags = 2};
     struct kvm_sregs sregs;
     uint64_t start;
 
-    memcpy(m->page, loop_code, sizeof loop_code);
-    store_le32(m->page + 2, n);
     if (kvm_ioctl(m->b, m->cpu, KVM_GET_SREGS, &sregs))
         return 0;
     sregs.cs.base = 0;
@@ -67,7 +65,27 @@ static uint64_t meter_run(struct meter *m, uint32_t n)
     return 0;
 }
 
-uint64_t kvm_measure(const struct hyb *b)
+/* Nanoseconds for n times round the loop; 0 when the guest did not do it. */
+static uint64_t meter_run(struct meter *m, uint32_t n)
+{
+    memcpy(m->page, loop_code, sizeof loop_code);
+    store_le32(m->page + 2, n);
+    return meter_go(m);
+}
+
+/* Whether a guest's TSC follows the value that is set: what freezing time is built on. */
+static int meter_tsc_moves(struct meter *m)
+{
+    static const uint8_t code[] = {0x0f, 0x31, 0xf4}; /* rdtsc; hlt */
+    struct { struct kvm_msrs head; struct kvm_msr_entry entry; } tsc = {.head = {.nmsrs = 1}, .entry = {.index = 0x10, .data = BIT(55)}};
+    struct kvm_regs regs;
+
+    memcpy(m->page, code, sizeof code);
+    return kvm_ioctl(m->b, m->cpu, KVM_SET_MSRS, &tsc) == 1 && meter_go(m) && !kvm_ioctl(m->b, m->cpu, KVM_GET_REGS, &regs)
+           && regs.rdx << 32 >= BIT(55) && regs.rdx << 32 < BIT(55) + BIT(40);
+}
+
+void kvm_measure(struct hyb *b)
 {
     struct meter m = {.b = b, .vm = -1, .cpu = -1};
     uint64_t ns, best = 0;
@@ -83,6 +101,7 @@ uint64_t kvm_measure(const struct hyb *b)
         if (best > FAST_ENOUGH / 4 && (ns = meter_run(&m, 500000)) && UINT64_C(1000000) * 1000000000 / ns > best)
             best = UINT64_C(1000000) * 1000000000 / ns;
     }
+    b->clock = b->clock && best && meter_tsc_moves(&m);
+    b->speed = best;
     meter_close(&m);
-    return best;
 }
