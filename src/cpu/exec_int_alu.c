@@ -106,11 +106,6 @@ void exec_shift_x(struct cpu *cpu, const struct insn *in)
 
 static int64_t sign_extend(uint64_t v, unsigned size) { return (int64_t)(v << shift_of(size)) >> shift_of(size); }
 
-static void mul_flags(struct cpu *cpu, unsigned size, uint64_t low, bool overflow)
-{
-    cc_set_result(cpu, shift_of(size), low, overflow ? FLAG_CF | FLAG_OF : 0);
-}
-
 /* rDX:rAX, or AX for bytes. */
 static void wide_write(struct cpu *cpu, unsigned size, unsigned __int128 v)
 {
@@ -127,7 +122,7 @@ static void imul_truncated(struct cpu *cpu, const struct insn *in)
     unsigned size = in->opnd[0].size, first = in->nopnd == 3 ? 1 : 0;
     __int128 product = (__int128)sign_extend(operand_read(cpu, in, first, size), size) * sign_extend(operand_read(cpu, in, first + 1, size), size);
     operand_write(cpu, in, 0, size, (uint64_t)product);
-    mul_flags(cpu, size, (uint64_t)product, product != sign_extend((uint64_t)product, size));
+    mul_flags(cpu, shift_of(size), (uint64_t)product, product != sign_extend((uint64_t)product, size));
 }
 
 void exec_mul(struct cpu *cpu, const struct insn *in)
@@ -156,7 +151,7 @@ void exec_mul(struct cpu *cpu, const struct insn *in)
         overflow = product >> size * 8;
     }
     wide_write(cpu, size, product);
-    mul_flags(cpu, size, (uint64_t)product, overflow);
+    mul_flags(cpu, shift_of(size), (uint64_t)product, overflow);
 }
 
 static unsigned __int128 dividend_read(const struct cpu *cpu, unsigned size)
@@ -230,7 +225,7 @@ void exec_bit_test(struct cpu *cpu, const struct insn *in)
     struct rmw_arg arg = { .op = in->op, .count = (unsigned)offset & (size * 8 - 1) };
     uint64_t old;
     if (in->opnd[0].kind == OPND_GPR) {
-        old = rmw_operand(cpu, in, size, false, compute_bit, &arg);
+        old = in->op == OP_BT ? operand_read(cpu, in, 0, size) : rmw_operand(cpu, in, size, false, compute_bit, &arg);
     } else {
         uint64_t linear = in->opnd[1].kind == OPND_IMM ? operand_linear(cpu, in, size, in->op == OP_BT ? MEM_R : MEM_R | MEM_W)
                                                        : bit_string_linear(cpu, in, size, offset);
@@ -260,6 +255,13 @@ void exec_bit_count(struct cpu *cpu, const struct insn *in)
     }
 }
 
+/* PF is undefined, and 0 in hardware. */
+static void bmi_flags(struct cpu *cpu, unsigned size, uint64_t r, bool cf)
+{
+    r <<= shift_of(size);
+    cc_set_known(cpu, (r ? 0 : FLAG_ZF) | (r >> 63 ? FLAG_SF : 0) | (cf ? FLAG_CF : 0));
+}
+
 static void exec_bextr(struct cpu *cpu, const struct insn *in, unsigned size)
 {
     uint64_t v = operand_read(cpu, in, 1, size), control = operand_read(cpu, in, 2, size);
@@ -277,7 +279,7 @@ static void exec_bzhi(struct cpu *cpu, const struct insn *in, unsigned size)
     unsigned n = operand_read(cpu, in, 2, size) & 0xff;
     uint64_t r = n < size * 8 ? v & (BIT(n) - 1) : v;
     operand_write(cpu, in, 0, size, r);
-    cc_set_result(cpu, shift_of(size), r, n >= size * 8 ? FLAG_CF : 0);
+    bmi_flags(cpu, size, r, n >= size * 8);
 }
 
 void exec_bmi(struct cpu *cpu, const struct insn *in)
@@ -296,7 +298,7 @@ void exec_bmi(struct cpu *cpu, const struct insn *in)
     default:       v = operand_read(cpu, in, 1, size); r = v ^ (v - 1); cf = !v; break;
     }
     operand_write(cpu, in, 0, size, r);
-    cc_set_result(cpu, shift_of(size), r, cf ? FLAG_CF : 0);
+    bmi_flags(cpu, size, r, cf);
 }
 
 void exec_adx(struct cpu *cpu, const struct insn *in)

@@ -104,7 +104,7 @@ uop_fn *const shift_handlers[8][SIZES][2] = { SHIFT_OPERATIONS(SHIFT_ROWS) };
 #define IMUL(bits, type, wide, a_value, b_value)                                          \
     wide product = (wide)(type)(a_value) * (type)(b_value);                               \
     reg_write(cpu, u->dst, bits, (uint64_t)product);                                      \
-    cc_set_result(cpu, SHIFT(bits), (uint64_t)product, product != (type)product ? FLAG_CF | FLAG_OF : 0); \
+    mul_flags(cpu, SHIFT(bits), (uint64_t)product, product != (type)product);             \
     NEXT
 
 void uop_imul32(struct cpu *cpu, const struct uop *u) { IMUL(32, int32_t, int64_t, reg_read(cpu, u->dst, 32), reg_read(cpu, u->src, 32)); }
@@ -117,7 +117,7 @@ void uop_mul64(struct cpu *cpu, const struct uop *u)
     unsigned __int128 product = (unsigned __int128)cpu->state.gpr[REG_RAX] * reg_read(cpu, u->dst, 64);
     cpu->state.gpr[REG_RAX] = (uint64_t)product;
     cpu->state.gpr[REG_RDX] = (uint64_t)(product >> 64);
-    cc_set_result(cpu, 0, (uint64_t)product, cpu->state.gpr[REG_RDX] ? FLAG_CF | FLAG_OF : 0);
+    mul_flags(cpu, 0, (uint64_t)product, cpu->state.gpr[REG_RDX] != 0);
     NEXT;
 }
 
@@ -126,7 +126,7 @@ void uop_mul32(struct cpu *cpu, const struct uop *u)
     uint64_t product = (uint64_t)(uint32_t)cpu->state.gpr[REG_RAX] * reg_read(cpu, u->dst, 32);
     cpu->state.gpr[REG_RAX] = (uint32_t)product;
     cpu->state.gpr[REG_RDX] = product >> 32;
-    cc_set_result(cpu, 32, product, product >> 32 ? FLAG_CF | FLAG_OF : 0);
+    mul_flags(cpu, 32, product, product >> 32);
     NEXT;
 }
 
