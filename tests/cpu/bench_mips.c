@@ -50,7 +50,7 @@ GUEST static uint64_t kernel_list(uint8_t *data)
         nodes[i].value = i;
     }
     for (unsigned round = 0; round < 64; round++)
-        for (const struct node *n = nodes; n->value != (round * 77 + 13 & 255); n = n->next)
+        for (const struct node *n = nodes; n->value != ((round * 77 + 13) & 255); n = n->next)
             sum += n->value & 1 ? n->value : 3;
     return sum;
 }
