@@ -93,10 +93,11 @@ const union vec *vector_source(struct cpu *cpu, const struct insn *in, unsigned 
 
 void vector_finish_float(struct cpu *cpu, struct fp_env *env)
 {
-    if (likely(!env->flags))
+    if (likely(!(env->flags | env->settled)))
         return;
     if (fp_stopped(env)) /* the results were never computed, so their exceptions did not happen (SDM vol. 1, 11.5.3.1) */
         env->flags &= FP_PRE;
+    env->flags |= env->settled;
     cpu->state.mxcsr |= env->flags;
     if (unlikely(env->flags & ~env->masks))
         cpu_raise(cpu, cpu->state.cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
@@ -162,9 +163,9 @@ static void execute_row(struct cpu *cpu, const struct insn *in, const struct vec
         row->function(&env, &result, a, b, bytes, imm);
         if (in->opnd[0].kind == OPND_MEM) /* VCVTPS2PH: fault before MXCSR changes */
             cpu_probe_write(cpu, vector_linear(cpu, in, in->opnd[0].size, traits, MEM_W), in->opnd[0].size);
-        vector_finish_float(cpu, &env);
-        if (b == &second && in->opnd[count - 1].kind == OPND_MMX)
+        if (insn_uses_mmx(in)) /* also when #XM follows */
             vector_enter_mmx(cpu);
+        vector_finish_float(cpu, &env);
     } else {
         row->function(NULL, &result, a, b, bytes, imm);
     }

@@ -45,7 +45,10 @@ static void load_real(struct x87_run *r)
         x87_finish_push(r, x87_full(r) ? F80_DEFAULT_NAN : x87_get_f80(bytes));
     } else {
         struct fp_num value = real_operand(r);
-        x87_finish_push(r, x87_full(r) ? F80_DEFAULT_NAN : f80_load_num(&r->env, value));
+        struct f80 loaded = x87_full(r) ? F80_DEFAULT_NAN : f80_load_num(&r->env, value);
+        if (!(r->env.flags & ~r->env.masks & FP_IE)) /* an unmasked denormal exception does not hold a load back */
+            x87_push(r->x, loaded);
+        x87_commit(r);
     }
 }
 
@@ -99,6 +102,9 @@ static void finish_store(struct x87_run *r, const void *bytes, unsigned size, un
         cpu_store_bytes(r->cpu, operand_linear(r->cpu, r->in, size, MEM_W), bytes, size);
         while (pops--)
             x87_pop(r->x);
+    } else {
+        r->env.flags &= ~FP_PE;
+        r->env.rounded_up = false;
     }
     x87_commit(r);
 }
@@ -235,6 +241,9 @@ static bool execute_control(struct cpu *cpu, const struct insn *in)
     }
 }
 
+/* FENI, FDISI and FSETPM of old do nothing at all. */
+static bool is_relic(const struct insn *in) { return in->op == OP_FNOP && in->opcode == 0xdb; }
+
 static bool is_waiting(enum insn_op op)
 {
     return op != OP_FNINIT && op != OP_FNCLEX && op != OP_FNSTCW && op != OP_FNSTSW && op != OP_FNSTENV && op != OP_FNSAVE;
@@ -249,6 +258,8 @@ void exec_x87(struct cpu *cpu, const struct insn *in)
 
     if (cpu->state.cr0 & (in->op == OP_FWAIT ? 0 : CR0_EM | CR0_TS) || (in->op == OP_FWAIT && (cpu->state.cr0 & CR0_MP) && cpu->state.cr0 & CR0_TS))
         cpu_raise(cpu, EXC_NM);
+    if (is_relic(in))
+        return;
     if (is_waiting(in->op))
         x87_check_pending(cpu);
     if (execute_control(cpu, in))

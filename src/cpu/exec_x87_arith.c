@@ -18,8 +18,17 @@ void x87_commit(struct x87_run *r)
     x87_update_summary(x);
     if (unlikely(r->env.flags & ~r->env.masks)) {
         x->fop = (r->in->opcode & 7) << 8 | r->in->modrm;
-        x->fdp = r->operand;
+        if (r->in->has_mem)
+            x->fdp = r->operand;
     }
+}
+
+/* FCMOVcc and FCOMI leave C1 alone unless the stack faults, as processors do. */
+static void commit_keeping_c1(struct x87_run *r)
+{
+    if (!r->stack_fault)
+        r->c1 = r->x->fsw & X87_C1;
+    x87_commit(r);
 }
 
 static void pop_times(struct x87_run *r, unsigned pops)
@@ -85,10 +94,9 @@ void x87_compare(struct x87_run *r, bool missing, struct fp_num with, bool signa
 {
     enum fp_order order = missing ? FP_UNORDERED : f80_compare(&r->env, x87_num(r, 0), with, signalling);
 
-    if (!fp_stopped(&r->env)) {
-        set_condition(r, condition_of(order));
+    set_condition(r, condition_of(order)); /* also with an unmasked exception, as processors do */
+    if (!fp_stopped(&r->env))
         pop_times(r, pops);
-    }
     x87_commit(r);
 }
 
@@ -108,11 +116,10 @@ static void compare_to_flags(struct x87_run *r, bool signalling, unsigned pops)
     enum fp_order order = missing ? FP_UNORDERED : f80_compare(&r->env, x87_num(r, 0), x87_num(r, src), signalling);
     uint16_t condition = condition_of(order);
 
-    if (!fp_stopped(&r->env)) {
-        cpu_flags_set_arith(r->cpu, (condition & X87_C3 ? FLAG_ZF : 0) | (condition & X87_C2 ? FLAG_PF : 0) | (condition & X87_C0 ? FLAG_CF : 0));
+    cpu_flags_set_arith(r->cpu, (condition & X87_C3 ? FLAG_ZF : 0) | (condition & X87_C2 ? FLAG_PF : 0) | (condition & X87_C0 ? FLAG_CF : 0));
+    if (!fp_stopped(&r->env))
         pop_times(r, pops);
-    }
-    x87_commit(r);
+    commit_keeping_c1(r);
 }
 
 /* SDM vol. 2, FXAM. */
@@ -142,6 +149,11 @@ static void load_register(struct x87_run *r)
 
 static void store_register(struct x87_run *r, unsigned pops)
 {
+    if (r->in->opcode == 0xd9 && x87_is_empty(r->x, 0)) { /* the alias D9 D8+i pops an empty register silently */
+        x87_pop(r->x);
+        x87_commit(r);
+        return;
+    }
     bool missing = x87_missing(r, 0);
 
     x87_finish(r, r->in->opnd[0].reg & 7, missing ? F80_DEFAULT_NAN : x87_st(r->x, 0), pops);
@@ -166,7 +178,9 @@ static void move_conditionally(struct x87_run *r)
     bool missing = x87_missing(r, 0) | x87_missing(r, src), negate = r->in->opcode & 1;
     bool holds = (cpu_flags_get(r->cpu) & conditions[r->in->modrm >> 3 & 3]) != 0;
 
-    x87_finish(r, 0, missing ? F80_DEFAULT_NAN : x87_st(r->x, holds != negate ? src : 0), 0);
+    if (!fp_stopped(&r->env))
+        x87_set_st(r->x, 0, missing ? F80_DEFAULT_NAN : x87_st(r->x, holds != negate ? src : 0));
+    commit_keeping_c1(r);
 }
 
 /* FCHS and FABS work on any bits. */
@@ -198,6 +212,7 @@ static void free_register(struct x87_run *r, bool pop)
     r->x->empty |= 1u << x87_physical(r->x, r->in->opnd[0].reg & 7);
     if (pop)
         x87_pop(r->x);
+    x87_commit(r);
 }
 
 /* ---- one operand */
@@ -221,7 +236,11 @@ static void remainder_partial(struct x87_run *r, bool nearest)
     unsigned quotient = 0;
     struct f80 result = missing ? F80_DEFAULT_NAN : f80_rem(&r->env, x87_num(r, 0), x87_num(r, 1), nearest, &quotient, &partial);
 
-    if (!fp_stopped(&r->env)) {
+    bool nan = fp_num_from_f80(result).kind > FP_KIND_INF;
+
+    if (nan || fp_stopped(&r->env)) { /* the quotient bits stay */
+        r->x->fsw &= ~X87_C2;
+    } else {
         set_condition(r, (partial ? X87_C2 : 0) | (quotient & 4 ? X87_C0 : 0) | (quotient & 2 ? X87_C3 : 0));
         r->c1 = quotient & 1;
     }
@@ -259,10 +278,10 @@ static void extract(struct x87_run *r)
     finish_pair(r, exponent, significand);
 }
 
-/* C2 = 1 and nothing else when the operand is out of range. */
-static bool check_range(struct x87_run *r)
+/* C2 = 1 and nothing else when the operand is out of range; a stack fault comes first. */
+static bool check_range(struct x87_run *r, bool pushes)
 {
-    bool in_range = x87_is_empty(r->x, 0) || x87_in_range(x87_st(r->x, 0));
+    bool in_range = x87_is_empty(r->x, 0) || (pushes && !x87_is_empty(r->x, 7)) || x87_in_range(x87_st(r->x, 0));
 
     r->x->fsw = (r->x->fsw & ~X87_C2) | (in_range ? 0 : X87_C2);
     if (!in_range)
@@ -274,7 +293,7 @@ static void sine_or_cosine(struct x87_run *r)
 {
     struct f80 v = x87_st(r->x, 0);
 
-    if (!check_range(r))
+    if (!check_range(r, false))
         return;
     x87_finish(r, 0, x87_missing(r, 0) ? F80_DEFAULT_NAN : r->in->op == OP_FSIN ? x87_sin(&r->env, v) : x87_cos(&r->env, v), 0);
 }
@@ -283,7 +302,7 @@ static void sine_and_cosine(struct x87_run *r)
 {
     struct f80 v = x87_st(r->x, 0), sine = F80_DEFAULT_NAN, cosine = F80_DEFAULT_NAN;
 
-    if (!check_range(r))
+    if (!check_range(r, true))
         return;
     if (!x87_missing(r, 0) && !x87_full(r)) {
         sine = x87_sin(&r->env, v);
@@ -296,7 +315,7 @@ static void tangent(struct x87_run *r)
 {
     struct f80 v = x87_st(r->x, 0), result = F80_DEFAULT_NAN, second = F80_DEFAULT_NAN;
 
-    if (!check_range(r))
+    if (!check_range(r, true))
         return;
     if (!x87_missing(r, 0) && !x87_full(r)) {
         result = x87_tan(&r->env, v);

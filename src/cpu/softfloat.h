@@ -24,6 +24,7 @@ struct fp_env {
     uint8_t rounding;   /* enum fp_rounding */
     uint8_t precision;  /* f80 results only: 24, 53 or 64 bits of significand */
     uint8_t flags;      /* enum fp_flag, accumulated */
+    uint8_t settled;    /* enum fp_flag: of earlier stages of an operation in stages (DPPS) */
     uint8_t masks;      /* enum fp_flag; a set bit means masked, as in MXCSR[12:7] and FCW[5:0] */
     bool daz;           /* treat denormal operands as zero (MXCSR only) */
     bool ftz;           /* flush tiny results to zero while underflow is masked (MXCSR only) */

@@ -71,7 +71,10 @@ uint16_t f32_to_f16(struct fp_env *env, uint32_t a, unsigned rounding)
 {
     struct fp_env plain = *env;
     plain.ftz = false;
+    plain.flags = 0;
     uint16_t result = convert(&plain, &fp_f32, &fp_f16, a, rounding);
+    if (plain.flags & FP_DE && plain.flags & FP_UE) /* as processors have it; without a difference while UE is masked */
+        plain.flags |= FP_PE;
     env->flags |= plain.flags;
     return result;
 }

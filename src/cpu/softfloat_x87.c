@@ -85,6 +85,11 @@ static struct f80 pack_overflow(struct fp_env *env, bool sign, int exp, struct f
 {
     env->flags |= FP_OE;
     if (!(env->masks & FP_OE)) {
+        if (exp - F80_WRAP > F80_EMAX) { /* FSCALE only */
+            env->flags |= FP_PE;
+            env->rounded_up = true;
+            return pack_inf(sign);
+        }
         env->flags |= r.inexact ? FP_PE : 0;
         return assemble(sign, exp - F80_WRAP + F80_BIAS, r.sig);
     }
@@ -98,6 +103,10 @@ static struct f80 pack_tiny(struct fp_env *env, bool sign, int exp, uint64_t hi,
     struct fp_rounded unbounded = round_precision(env, sign, hi, lo);
     bool tiny = !(exp == F80_EMIN - 1 && unbounded.carry);
 
+    if (tiny && !(env->masks & FP_UE) && exp + F80_WRAP < F80_EMIN) { /* FSCALE only */
+        env->flags |= FP_UE | FP_PE;
+        return pack_zero(sign);
+    }
     if (tiny && !(env->masks & FP_UE)) {
         env->flags |= FP_UE | (unbounded.inexact ? FP_PE : 0);
         env->rounded_up = unbounded.up;
@@ -259,9 +268,9 @@ struct f80 f80_scale(struct fp_env *env, struct fp_num a, struct fp_num by)
     note_denormals(env, a, by);
     if (by.kind == FP_KIND_INF && a.kind == FP_KIND_NORMAL)
         return by.sign ? pack_zero(a.sign) : pack_inf(a.sign);
-    if (a.kind != FP_KIND_NORMAL)
+    if (a.kind != FP_KIND_NORMAL || by.kind == FP_KIND_ZERO)
         return pack_exact(a);
-    if (by.kind == FP_KIND_NORMAL && by.exp >= 0)
+    if (by.exp >= 0)
         shift = by.exp > 16 ? 0x20000 : (int)(by.sig >> (63 - by.exp)); /* beyond 2^17 anything over- or underflows */
     full.precision = 64;
     full.flags = 0;

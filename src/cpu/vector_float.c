@@ -118,7 +118,14 @@ HORIZONTAL(hsub, sub)
 /* DPPS: (x0*y0 + x1*y1) + (x2*y2 + x3*y3), products that imm[7:4] leaves out being +0 (SDM's DP_primitive). The stages report as separate operations:
  * an unmasked exception in one keeps the flags of the later ones unset. Where several products are NaNs the order of the operands decides, and Intel's
  * processors add in a butterfly, so that each result element has an order of its own. */
-static bool stage_passed(const struct fp_env *env) { return !(env->flags & ~env->masks); }
+static bool stage_passed(struct fp_env *env)
+{
+    if (env->flags & ~env->masks)
+        return false;
+    env->settled |= env->flags;
+    env->flags = 0;
+    return true;
+}
 
 void vec_dpps(VEC_ARGS)
 {

@@ -93,15 +93,22 @@ static struct fp_wide wide_from_int(int64_t v)
     return v ? wide_from(fp_num_from_i64(v)) : (struct fp_wide){ 0 };
 }
 
-/* Rounds an inexact result; transcendentals ignore precision control. */
-static struct f80 finish(struct fp_env *env, struct fp_wide w)
+/* Rounds the result; transcendentals ignore precision control. */
+static struct f80 finish_exact(struct fp_env *env, struct fp_wide w)
 {
     struct fp_env full = { .rounding = env->rounding, .precision = 64, .masks = env->masks };
-    struct f80 result = f80_round_pack(&full, w.sign, w.exp, w.sig >> 64, (uint64_t)w.sig | 1);
+    struct f80 result = f80_round_pack(&full, w.sign, w.exp, w.sig >> 64, (uint64_t)w.sig);
 
-    env->flags |= full.flags;
+    bool denormal = !(result.sign_exponent & 0x7fff);
+    env->flags |= full.flags | FP_PE | (denormal ? FP_UE : 0);
     env->rounded_up = full.rounded_up;
     return result;
+}
+
+static struct f80 finish(struct fp_env *env, struct fp_wide w)
+{
+    w.sig |= 1;
+    return finish_exact(env, w);
 }
 
 static struct f80 zero(bool sign) { return (struct f80){ 0, sign << 15 }; }
@@ -135,10 +142,14 @@ struct f80 x87_f2xm1(struct fp_env *env, struct f80 v)
         return v;
     if (x.kind == FP_KIND_INF)
         return x.sign ? (struct f80){ FP_TOP, 0xbfff } : v;
-    if (x.exp > 0 || (x.exp == 0 && x.sig != FP_TOP)) /* |x| > 1: undefined (SDM F2XM1) */
+    if (x.exp > 0 || (x.exp == 0 && x.sig != FP_TOP)) { /* |x| > 1: undefined (SDM F2XM1); this is what processors do */
+        env->flags |= FP_PE;
         return v;
-    if (is_one(x))
+    }
+    if (is_one(x)) { /* exact, but processors raise PE */
+        env->flags |= FP_PE;
         return x.sign ? (struct f80){ FP_TOP, 0xbffe } : v;
+    }
     struct fp_wide y = wide_mul(wide_from(x), wide_ln2);
     for (unsigned n = 33; n >= 2; n--)
         sum = wide_add(wide_one, wide_div_small(wide_mul(y, sum), n));
@@ -201,8 +212,8 @@ struct f80 x87_yl2x(struct fp_env *env, struct f80 vx, struct f80 vy)
         return scale_infinity(y, x.kind != FP_KIND_INF && x.exp < 0);
     if (is_one(x) || y.kind == FP_KIND_ZERO)
         return zero(y.sign != (x.exp < 0));
-    if (is_power_of_two_num(x)) /* exact logarithm */
-        return f80_mul(&(struct fp_env){ .rounding = env->rounding, .precision = 64, .masks = env->masks }, fp_num_from_i64(x.exp), y);
+    if (is_power_of_two_num(x)) /* exact logarithm; processors raise PE all the same */
+        return finish_exact(env, wide_mul(wide_from(y), wide_from_int(x.exp)));
     return finish(env, wide_mul(wide_from(y), log2_of(wide_from(x))));
 }
 
@@ -221,8 +232,10 @@ struct f80 x87_yl2xp1(struct fp_env *env, struct f80 vx, struct f80 vy)
     if (x.kind == FP_KIND_ZERO || y.kind == FP_KIND_ZERO)
         return zero(x.sign != y.sign);
     struct fp_wide w = wide_from(x);
-    if (x.sign && x.exp >= 0) /* 1 + x <= 0: undefined (SDM FYL2XP1) */
-        return invalid(env);
+    if (x.sign && x.exp >= 0) { /* 1 + x <= 0: undefined (SDM FYL2XP1); this is what processors do */
+        env->flags |= FP_PE;
+        return vx;
+    }
     if (x.exp >= -2) /* outside 1 - sqrt(1/2) or near it; the sum is exact enough */
         return finish(env, wide_mul(wide_from(y), log2_of(wide_add(wide_one, w))));
     return finish(env, wide_mul(wide_from(y), log2_of_ratio(wide_div(w, wide_add(wide_two, w)))));
@@ -372,7 +385,9 @@ struct f80 x87_sin(struct fp_env *env, struct f80 v)
     struct fp_num x = fp_num_from_f80(v);
     struct f80 result;
 
-    return trigonometry_special(env, x, &result) ? result : finish(env, sine_cosine(x).sine);
+    if (trigonometry_special(env, x, &result))
+        return result;
+    return x.exp < -60 ? finish_exact(env, wide_from(x)) : finish(env, sine_cosine(x).sine); /* sin x = x, as processors have it */
 }
 
 struct f80 x87_cos(struct fp_env *env, struct f80 v)
@@ -392,8 +407,8 @@ struct f80 x87_tan(struct fp_env *env, struct f80 v)
 
     if (trigonometry_special(env, x, &result))
         return result;
-    if (x.exp < -60) /* x + x^3/3: beyond the series' last bit */
-        return finish(env, wide_from(x));
+    if (x.exp < -60)
+        return finish_exact(env, wide_from(x));
     struct angle a = sine_cosine(x);
     return finish(env, wide_div(a.sine, a.cosine));
 }

@@ -57,6 +57,7 @@ void cpu_store_noticed(struct cpu *cpu, const struct tlb_entry *e, uint64_t line
 void cpu_probe(struct cpu *cpu, unsigned rights, uint64_t linear, size_t len, uint32_t access) { (void)cpu, (void)rights, (void)linear, (void)len, (void)access; }
 void cpu_exit_commit(struct cpu *cpu) { (void)cpu; }
 void cpu_tlb_flush_all(struct cpu *cpu) { (void)cpu; }
+void cpu_set_pkru(struct cpu *cpu, uint32_t pkru) { cpu->state.pkru = pkru; }
 uint64_t cpu_flags_get(struct cpu *cpu) { return cpu->state.rflags; }
 void cpu_flags_set_arith(struct cpu *cpu, uint32_t arith) { cpu->state.rflags = (cpu->state.rflags & ~(uint64_t)FLAGS_ARITH) | arith; }
 

@@ -78,8 +78,9 @@ static bool nearly_equal(const uint8_t *a, const uint8_t *b)
     uint64_t x = load_le64(a), y = load_le64(b);
     int e = load_le16(a + 8), f = load_le16(b + 8);
 
-    if (e == f)
-        return x - y + 1 <= 2;
+    if (e == f || (e ^ f) == 1)
+        if (e == f || ((e & 0x7fff) < 2 && (f & 0x7fff) < 2))
+            return x - y + 1 <= 2;
     return (e - f == 1 && x == UINT64_C(1) << 63 && y == UINT64_MAX) || (f - e == 1 && y == UINT64_C(1) << 63 && x == UINT64_MAX);
 }
 
@@ -90,6 +91,8 @@ static void forgive(struct rig_state *mine, const struct rig_state *host)
         if (nearly_equal(mine->area + 32 + 16 * i, host->area + 32 + 16 * i))
             memcpy(mine->area + 32 + 16 * i, host->area + 32 + 16 * i, 10);
     mine->area[3] = (mine->area[3] & ~2) | (host->area[3] & 2); /* C1 */
+    if (load_le16(mine->area) & FP_UE) /* one side of the smallest normal number or the other */
+        mine->area[2] = (mine->area[2] & ~FP_UE) | (host->area[2] & FP_UE);
 }
 
 static void show(const char *label, const struct rig_state *s)
