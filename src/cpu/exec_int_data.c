@@ -254,7 +254,6 @@ void exec_enter(struct cpu *cpu, const struct insn *in)
 {
     unsigned size = in->opsize, level = in->imm2 & 31, stack = stack_address_size(cpu);
     uint64_t rsp = cpu->state.gpr[REG_RSP], frame = rsp - size, at = frame, rbp = cpu->state.gpr[REG_RBP];
-    cpu_probe_write(cpu, cpu_linear(cpu, SEG_SS, operand_truncate(rsp - size * (level + 1), stack), size, MEM_W), size);
     memory_store(cpu, cpu_linear(cpu, SEG_SS, operand_truncate(at, stack), size, MEM_W), rbp, size);
     for (unsigned i = 1; i < level; i++) {
         uint64_t link = memory_load(cpu, cpu_linear(cpu, SEG_SS, operand_truncate(rbp - i * size, stack), size, MEM_R), size);
@@ -316,18 +315,27 @@ void exec_salc(struct cpu *cpu, const struct insn *in)
 
 /* ---- near branches --------------------------------------------------------------------------------------------------------------------------------- */
 
+static uint64_t branch_address(struct cpu *cpu, const struct insn *in, unsigned opnd)
+{
+    return in->opnd[opnd].kind == OPND_REL ? operand_truncate(cpu->next_rip + (uint64_t)in->imm, in->opsize) : operand_read(cpu, in, opnd, in->opsize);
+}
+
 static uint64_t branch_target(struct cpu *cpu, const struct insn *in, unsigned opnd)
 {
-    uint64_t to = in->opnd[opnd].kind == OPND_REL ? operand_truncate(cpu->next_rip + (uint64_t)in->imm, in->opsize)
-                                                  : operand_read(cpu, in, opnd, in->opsize);
+    uint64_t to = branch_address(cpu, in, opnd);
     branch_check(cpu, to);
     return to;
 }
 
+/* The return address is in memory before the target is found bad; rSP then stays. */
 void exec_call(struct cpu *cpu, const struct insn *in)
 {
-    uint64_t to = branch_target(cpu, in, 0);
+    uint64_t to = branch_address(cpu, in, 0), rsp = cpu->state.gpr[REG_RSP];
     stack_push(cpu, cpu->next_rip, in->opsize);
+    uint64_t pushed = cpu->state.gpr[REG_RSP];
+    cpu->state.gpr[REG_RSP] = rsp;
+    branch_check(cpu, to);
+    cpu->state.gpr[REG_RSP] = pushed;
     cpu->next_rip = to;
 }
 

@@ -44,9 +44,10 @@ static void element_do(struct cpu *cpu, const struct insn *in, unsigned size)
     case OP_STOS: memory_store(cpu, di_linear(cpu, in, size, MEM_W), rax, size); break;
     case OP_LODS: gpr_set(cpu, REG_RAX, size, memory_load(cpu, si_linear(cpu, in, size), size)); break;
     case OP_SCAS: compare_flags(cpu, size, rax, memory_load(cpu, di_linear(cpu, in, size, MEM_R), size)); break;
-    default: /* CMPS */
+    default: /* CMPS: rDI's side is read, and faults, first */
+        rax = memory_load(cpu, di_linear(cpu, in, size, MEM_R), size);
         source = memory_load(cpu, si_linear(cpu, in, size), size);
-        compare_flags(cpu, size, source, memory_load(cpu, di_linear(cpu, in, size, MEM_R), size));
+        compare_flags(cpu, size, source, rax);
         break;
     }
     if (uses_si(in->op))
@@ -174,7 +175,7 @@ static uint64_t stretch_do(struct cpu *cpu, const struct insn *in, uint64_t coun
     if ((!cpu->flat && cpu->mode != CPU_MODE_64) || in->op == OP_LODS || in->asize == 2 || cpu->rights == TLB_USER_ALIGNED)
         return 0;
     if (uses_si(in->op)) {
-        if (cpu->mode != CPU_MODE_64 && in->seg >= SEG_FS)
+        if (in->seg >= SEG_FS)
             return 0;
         si_at = si_linear(cpu, in, size);
         n = least(n, elements_in_page(si_at, size, backward));
@@ -183,6 +184,8 @@ static uint64_t stretch_do(struct cpu *cpu, const struct insn *in, uint64_t coun
     n = least(n, elements_in_page(di_at, size, backward));
     if (n < 2)
         return 0;
+    if (in->op == OP_CMPS && !host_for_read(cpu, di_at))
+        return 0; /* its faults come first */
     if (uses_si(in->op) && !(si = host_for_read(cpu, si_at)))
         return 0;
     n = compares(in->op) ? stretch_compare(cpu, in, si, di_at, n, size, backward) : stretch_write(cpu, in, si, di_at, n, size, backward);
@@ -193,14 +196,28 @@ static uint64_t stretch_do(struct cpu *cpu, const struct insn *in, uint64_t coun
     return n;
 }
 
+/* What a 32-bit address size does before the first element, for processors to see when that faults, or when the count is 0. */
+static void clear_upper_halves(struct cpu *cpu, const struct insn *in)
+{
+    bool moves = gpr_get(cpu, REG_RCX, 4) && !compares(in->op);
+    gpr_set(cpu, REG_RCX, 4, cpu->state.gpr[REG_RCX]);
+    if (moves && in->op == OP_MOVS)
+        gpr_set(cpu, REG_RSI, 4, cpu->state.gpr[REG_RSI]);
+    if (moves && in->op != OP_LODS)
+        gpr_set(cpu, REG_RDI, 4, cpu->state.gpr[REG_RDI]);
+}
+
 void exec_string(struct cpu *cpu, const struct insn *in)
 {
     unsigned size = in->opnd[0].size;
-    uint64_t count, done;
+    uint64_t count, done, result = cpu->cc_result, src1 = cpu->cc_src1;
+    uint32_t op = cpu->cc_op;
     if (!(in->prefix & (PFX_REP | PFX_REPNE))) {
         element_do(cpu, in, size);
         return;
     }
+    if (in->asize == 4)
+        clear_upper_halves(cpu, in);
     while ((count = gpr_get(cpu, REG_RCX, in->asize)) != 0) {
         bool step = atomic_load_explicit(&cpu->requests, memory_order_relaxed) & CPU_REQ_STEP;
         done = step ? 0 : stretch_do(cpu, in, count, size);
@@ -213,6 +230,11 @@ void exec_string(struct cpu *cpu, const struct insn *in)
         cpu_exit_commit(cpu);
         if (compares(in->op) && cc_zf(cpu) == !!(in->prefix & PFX_REPNE))
             return;
+        if (count) { /* a fault, trap or interrupt before the end shows the flags from before the instruction */
+            cpu->cc_op = op;
+            cpu->cc_src1 = src1;
+            cpu->cc_result = result;
+        }
         if (count && atomic_load_explicit(&cpu->requests, memory_order_relaxed)) {
             cpu->next_rip = cpu->state.rip; /* goes on after what is asked for */
             return;

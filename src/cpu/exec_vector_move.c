@@ -265,6 +265,7 @@ static void gather(struct cpu *cpu, const struct insn *in)
     vector_check(cpu, in);
     if (in->opnd[0].reg == in->opnd[2].reg || in->opnd[0].reg == in->index || in->opnd[2].reg == in->index)
         cpu_raise(cpu, EXC_UD);
+    unsigned used = g.count * g.element_size;
     expand_mask(mask, in->vl, g.element_size);
     for (unsigned i = 0; i < g.count; i++) {
         unsigned at = i * g.element_size;
@@ -274,11 +275,11 @@ static void gather(struct cpu *cpu, const struct insn *in)
         uint64_t element = memory_load(cpu, linear, g.element_size);
         memcpy(&dst->b[at], &element, g.element_size);
         memset(&mask->b[at], 0, g.element_size);
+        memset(&dst->b[used], 0, sizeof *dst - used);
         cpu_exit_commit(cpu);
     }
     *mask = (union vec){ 0 };
-    for (unsigned i = g.count * g.element_size; i < sizeof *dst; i++)
-        dst->b[i] = 0;
+    memset(&dst->b[used], 0, sizeof *dst - used);
 }
 
 /* ---- MXCSR and whole-register instructions */

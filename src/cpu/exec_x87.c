@@ -98,6 +98,11 @@ static void finish_store(struct x87_run *r, const void *bytes, unsigned size, un
 {
     bool allowed = store_allowed(r);
 
+    if (r->env.flags & ~r->env.masks & (FP_OE | FP_UE)) { /* nothing was rounded */
+        r->env.flags &= ~FP_PE;
+        r->env.rounded_up = false;
+    }
+
     if (allowed) {
         cpu_store_bytes(r->cpu, operand_linear(r->cpu, r->in, size, MEM_W), bytes, size);
         while (pops--)

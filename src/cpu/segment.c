@@ -16,6 +16,8 @@ bool seg_limit_holds(const struct cpu_segment *s, uint64_t offset, size_t len)
     uint64_t last = offset + len - 1;
     if (last < offset)
         return false;
+    if (s->limit == UINT32_MAX && !(s->attributes & SEG_EXPAND_DOWN && !(s->attributes & SEG_CODE)))
+        return true; /* accesses wrap at 4 GiB without a fault (SDM vol. 3, 5.3 leaves it open; processors do this) */
     if ((s->attributes & (SEG_S | SEG_CODE | SEG_EXPAND_DOWN)) == (SEG_S | SEG_EXPAND_DOWN))
         return offset > s->limit && last <= (s->attributes & SEG_DB ? UINT32_MAX : 0xffff);
     return last <= s->limit;
