@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* elf.c - ELF kernels: the PVH entry where a note names one, else Linux's 64-bit entry. Formats: System V ABI; Xen PVH start info version 1. */
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/bits.h"
@@ -76,8 +77,9 @@ static int segment_place(const struct boot_request *request, const struct elf_se
 {
     const char *option = request->kernel.option;
     uint64_t low_end = layout_ram(request->memory).low_end;
-    if (s->paddr < LAYOUT_HIGH_BASE)
-        return err_set(err, ERR_INPUT, "%s: a segment wants address 0x%llx, below 1 MiB", option, (unsigned long long)s->paddr);
+    bool is_low = s->paddr < LAYOUT_HIGH_BASE;
+    if (is_low && (s->paddr < LAYOUT_KERNEL_MIN || !range_inside(s->paddr, s->memsz, LAYOUT_BOOT_BASE)))
+        return err_set(err, ERR_INPUT, "%s: a segment wants address 0x%llx, which is not free below 1 MiB", option, (unsigned long long)s->paddr);
     if (!range_inside(s->paddr, s->memsz, low_end))
         return err_set(err, ERR_INPUT, "%s: a segment of %llu MiB at 0x%llx does not fit in memory (give more --memory)", option,
                        (unsigned long long)(s->memsz >> 20), (unsigned long long)s->paddr);

@@ -20,6 +20,7 @@
 #define LAYOUT_ROM_BASE     KIB(768)        /* 0xC0000: shadow RAM; ACPI tables live in its top half */
 #define LAYOUT_ACPI_BASE    UINT64_C(0xE0000) /* where a guest without boot_params searches (ACPI 5.2.5.1) */
 #define LAYOUT_ACPI_SIZE    KIB(128)
+#define LAYOUT_KERNEL_MIN   UINT64_C(0x1000)  /* lowest address that a kernel may load at          */
 #define LAYOUT_HIGH_BASE    MIB(1)
 #define LAYOUT_LOW_RAM_MAX  GIB(3)          /* RAM beyond it goes above 4 GiB                        */
 
@@ -33,15 +34,16 @@
 #define LAYOUT_HIGH_RAM     GIB(4)
 #define LAYOUT_PCI64_SIZE   GIB(64)
 
-/* Boot structures that loaders write below 640 KiB. */
-#define LAYOUT_BOOT_GDT     UINT64_C(0x500)
-#define LAYOUT_BOOT_TSS     UINT64_C(0x600)
-#define LAYOUT_BOOT_PARAMS  UINT64_C(0x7000)
-#define LAYOUT_BOOT_INFO    UINT64_C(0x6000) /* PVH start info or multiboot information              */
-#define LAYOUT_BOOT_PML4    UINT64_C(0x9000) /* six pages: PML4, PDPT, four page directories         */
-#define LAYOUT_BOOT_STACK   UINT64_C(0x8ff0)
-#define LAYOUT_BOOT_CMDLINE UINT64_C(0x20000)
-#define LAYOUT_CMDLINE_MAX  KIB(64)
+/* Boot structures that loaders write, at the top of conventional memory; a kernel may load itself below them. */
+#define LAYOUT_BOOT_BASE    UINT64_C(0x80000)
+#define LAYOUT_BOOT_GDT     UINT64_C(0x80000)
+#define LAYOUT_BOOT_TSS     UINT64_C(0x80100)
+#define LAYOUT_BOOT_STACK   UINT64_C(0x87ff0)
+#define LAYOUT_BOOT_PML4    UINT64_C(0x88000) /* six pages: PML4, PDPT, four page directories         */
+#define LAYOUT_BOOT_PARAMS  UINT64_C(0x8e000)
+#define LAYOUT_BOOT_INFO    UINT64_C(0x8f000) /* PVH start info or multiboot information              */
+#define LAYOUT_BOOT_CMDLINE UINT64_C(0x90000)
+#define LAYOUT_CMDLINE_MAX  KIB(60)           /* up to where a BIOS would put its extended data area  */
 
 /* Ports of the platform, described to the guest by the ACPI tables. */
 #define LAYOUT_PORT_PM1_EVENT   0x600       /* 4 bytes: status, enable                               */

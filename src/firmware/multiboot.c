@@ -101,7 +101,7 @@ int multiboot_load(const struct boot_request *request, struct boot_state *out, s
     if (!r)
         r = boot_load_cmdline(request, LAYOUT_CMDLINE_MAX - 1, err);
     if (!r && request->initrd.len)
-        r = boot_load_initrd(request, loaded.top, LAYOUT_HIGH_RAM, &module, err);
+        r = boot_load_initrd(request, loaded.top < LAYOUT_HIGH_BASE ? LAYOUT_HIGH_BASE : loaded.top, LAYOUT_HIGH_RAM, &module, err);
     if (!r)
         r = information_load(request, module, err);
     if (!r)

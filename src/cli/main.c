@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+#ifndef MEZZ_VERSION
+#define MEZZ_VERSION "unknown"
+#endif
+
+static const struct { const char *name; int (*run)(int argc, char **argv); } commands[] = {
+    {"run", command_run}, {"backends", command_backends}, {"help", command_help}, {"--help", command_help}, {"-h", command_help},
+};
+
+int cli_fail(const struct err *err)
+{
+    fprintf(stderr, "mezz: %s\n", err->text);
+    return err->code < 0 ? -err->code : 1;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    if (argc < 2) {
+        fputs("mezz: which command? mezz run, mezz backends or mezz help\n", stderr);
+        return -ERR_USAGE;
+    }
+    if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
+        puts("mezz " MEZZ_VERSION);
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (!strcmp(argv[1], commands[i].name))
+            return commands[i].run(argc - 2, argv + 2);
+    fprintf(stderr, "mezz: unknown command '%s'; want run, backends or help\n", argv[1]);
+    return -ERR_USAGE;
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/* config.c - the schema of `mezz run` and what is derived from it. Text comes from the user or a configuration file: bounded and checked by base/options.c. */
+#include "control/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "firmware/layout.h"
+
+#define NO_PORT UINT64_C(0x10000)
+
+static const char *const sandbox_names[] = {"on", "log", "off", NULL};
+static const char *const irqchip_names[] = {"auto", "none", "cpu", "full", NULL};
+static const char *const executor_names[] = {"main", "thread", "vcpu", NULL};
+static const char *const net_kinds[] = {"user", NULL};
+static const char *const stream_kinds[] = {"off", "stdio", "file", "socket", NULL};
+
+#define ROW(member_, ...) { .offset = offsetof(struct config, member_), __VA_ARGS__ }
+const struct option config_table[] = {
+    ROW(backend, .key = "backend", .kind = OPTION_STRING, .value_name = "NAME",
+        .meaning = "hypervisor to use: kvm, soft, or a list to try in order (default: the best usable)"),
+    ROW(cpus, .key = "cpus", .kind = OPTION_STRING, .initial = "1", .value_name = "N", .meaning = "virtual CPUs, 1 to 16"),
+    ROW(memory, .key = "memory", .kind = OPTION_STRING, .initial = "512M", .value_name = "SIZE", .meaning = "guest memory, 16M to 64G"),
+    ROW(kernel, .key = "kernel", .kind = OPTION_STRING, .value_name = "F",
+        .meaning = "Linux bzImage, ELF (PVH or 64-bit entry) or multiboot kernel (default: this host's own)"),
+    ROW(initrd, .key = "initrd", .kind = OPTION_STRING, .value_name = "F", .meaning = "initial RAM disk, or the module of a multiboot kernel"),
+    ROW(cmdline, .key = "cmdline", .kind = OPTION_STRING, .initial = "console=ttyS0", .value_name = "S", .meaning = "kernel command line"),
+    ROW(disks, .key = "disk", .kind = OPTION_LIST, .value_name = "path=F[,readonly=on][,id=N]",
+        .meaning = "a virtio disk; repeat for more (mezz help disk)"),
+    ROW(nets, .key = "net", .kind = OPTION_LIST, .value_name = "user[,hostfwd=RULE]...",
+        .meaning = "a virtio network card; repeat for more (mezz help net)"),
+    ROW(serial, .key = "serial", .kind = OPTION_STRING, .initial = "stdio", .value_name = "stdio|off|file=F|socket=F",
+        .meaning = "where the serial port COM1 goes"),
+    ROW(console, .key = "console", .kind = OPTION_STRING, .initial = "off", .value_name = "stdio|off|file=F|socket=F",
+        .meaning = "where the virtio console goes"),
+    ROW(config_file, .key = "config", .kind = OPTION_STRING, .value_name = "F.json",
+        .meaning = "read options from a JSON file; later options override it"),
+    ROW(exit_port, .key = "exit-port", .kind = OPTION_UINT, .initial = "0x10000", .max = NO_PORT, .value_name = "P",
+        .meaning = "a guest write to this port ends the run: status 0 for value 0, else 100 + min(value, 27)"),
+    ROW(dry_run, .key = "dry-run", .kind = OPTION_BOOL, .initial = "off",
+        .meaning = "check everything, print the configuration as JSON, run nothing"),
+    ROW(no_reboot, .key = "no-reboot", .kind = OPTION_BOOL, .initial = "off", .meaning = "end with status 6 when the guest resets"),
+    ROW(quiet, .key = "quiet", .kind = OPTION_BOOL, .initial = "off", .meaning = "say nothing but errors"),
+    ROW(sandbox, .key = "sandbox", .kind = OPTION_CHOICE, .initial = "on", .choices = sandbox_names, .value_name = "on|log|off",
+        .meaning = "seccomp and Landlock around the running machine"),
+    ROW(irqchip, .key = "irqchip", .kind = OPTION_CHOICE, .initial = "auto", .choices = irqchip_names, .value_name = "auto|none|cpu|full",
+        .meaning = "interrupt controllers to take from the backend; none: our own local APIC"),
+    ROW(executor, .key = "executor", .kind = OPTION_CHOICE, .initial = "main", .choices = executor_names, .value_name = "main|thread|vcpu",
+        .meaning = "where devices run: the main loop, a thread each, or a vCPU's thread"),
+    ROW(test_device, .key = "test-device", .kind = OPTION_BOOL, .initial = "off", .meaning = "the test ports that kvm-unit-tests want"),
+    ROW(checkpoint_every, .key = "checkpoint-every", .kind = OPTION_UINT, .initial = "0", .value_name = "N",
+        .meaning = "save and load the whole machine after every N exits of the first CPU, to test that nothing is lost"),
+    OPTION_END,
+};
+#undef ROW
+
+static const struct option cpus_table[] = {
+    {.key = "boot", .kind = OPTION_UINT, .offset = offsetof(struct config_cpus, boot), .min = 1, .max = MACHINE_CPUS_MAX, .value_name = "N",
+        .meaning = "virtual CPUs at boot"},
+    OPTION_END,
+};
+static const struct option memory_table[] = {
+    {.key = "size", .kind = OPTION_SIZE, .offset = offsetof(struct config_memory, size), .min = LAYOUT_MEMORY_MIN, .max = LAYOUT_MEMORY_MAX, .value_name = "SIZE",
+        .meaning = "bytes, with K, M, G or T"},
+    OPTION_END,
+};
+static const struct option disk_table[] = {
+    {.key = "path", .kind = OPTION_STRING, .offset = offsetof(struct config_disk, path), .required = true, .value_name = "F",
+        .meaning = "raw disk image or block device"},
+    {.key = "readonly", .kind = OPTION_BOOL, .offset = offsetof(struct config_disk, readonly), .initial = "off", .value_name = "on|off",
+        .meaning = "the guest may not write"},
+    {.key = "id", .kind = OPTION_STRING, .offset = offsetof(struct config_disk, id), .value_name = "N",
+        .meaning = "name in messages, and the serial number that the guest sees (default disk0, disk1, ...)"},
+    OPTION_END,
+};
+static const struct option net_table[] = {
+    {.key = "kind", .kind = OPTION_CHOICE, .offset = offsetof(struct config_net, kind), .initial = "user", .choices = net_kinds, .value_name = "user",
+        .meaning = "user: NAT with DHCP and DNS, needs no rights; the guest is 10.0.2.15, the host 10.0.2.2"},
+    {.key = "hostfwd", .kind = OPTION_LIST, .offset = offsetof(struct config_net, hostfwd), .value_name = "tcp|udp:ADDR:PORT-[ADDR]:PORT",
+        .meaning = "forward a port of this host to the guest: tcp:127.0.0.1:2222-:22"},
+    {.key = "mac", .kind = OPTION_STRING, .offset = offsetof(struct config_net, mac), .value_name = "XX:XX:XX:XX:XX:XX",
+        .meaning = "hardware address"},
+    {.key = "id", .kind = OPTION_STRING, .offset = offsetof(struct config_net, id), .value_name = "N",
+        .meaning = "name in messages (default net0, net1, ...)"},
+    OPTION_END,
+};
+static const struct option stream_table[] = {
+    {.key = "kind", .kind = OPTION_CHOICE, .offset = offsetof(struct config_stream, kind), .initial = "off", .choices = stream_kinds, .value_name = "stdio|off",
+        .meaning = "this terminal, or nowhere"},
+    {.key = "file", .kind = OPTION_STRING, .offset = offsetof(struct config_stream, file), .value_name = "F", .meaning = "write output to this file"},
+    {.key = "socket", .kind = OPTION_STRING, .offset = offsetof(struct config_stream, socket), .value_name = "F",
+        .meaning = "listen on this Unix socket"},
+    OPTION_END,
+};
+
+const struct config_group config_groups[] = {
+    {"cpus", "boot", cpus_table, "Virtual CPUs.", "--cpus 4"},
+    {"memory", "size", memory_table, "Guest memory.", "--memory 2G"},
+    {"disk", NULL, disk_table, "A virtio block device over a raw image.", "--disk path=debian.img --disk path=seed.iso,readonly=on"},
+    {"net", "kind", net_table, "A virtio network card.", "--net user,hostfwd=tcp:127.0.0.1:2222-:22"},
+    {"serial", "kind", stream_table, "The serial port COM1.", "--serial file=boot.log"},
+    {"console", "kind", stream_table, "The virtio console.", "--console socket=console.sock"},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+const struct config_group *config_group_find(const char *name)
+{
+    for (const struct config_group *g = config_groups; g->name; g++)
+        if (!strcmp(g->name, name))
+            return g;
+    return NULL;
+}
+
+int config_init(struct config *c, struct err *err)
+{
+    memset(c, 0, sizeof *c);
+    return options_init(config_table, c, err);
+}
+
+void config_free(struct config *c)
+{
+    for (size_t i = 0; i < MACHINE_DISKS_MAX; i++)
+        options_free(disk_table, &c->disk_groups[i]);
+    for (size_t i = 0; i < MACHINE_NETS_MAX; i++)
+        options_free(net_table, &c->net_groups[i]);
+    options_free(stream_table, &c->serial_group);
+    options_free(stream_table, &c->console_group);
+    options_free(config_table, c);
+}
+
+static int parse_group(const char *name, void *object, const char *text, struct err *err)
+{
+    const struct config_group *g = config_group_find(name);
+    char label[32] = "--";
+    strncat(label, name, sizeof label - 3);
+    options_free(g->table, object);
+    int r = options_init(g->table, object, err);
+    return r ? r : options_parse(g->table, object, label, g->bare, text, err);
+}
+
+static int parse_stream(const char *name, struct config_stream *stream, const char *text, struct err *err)
+{
+    int r = parse_group(name, stream, text, err);
+    if (r)
+        return r;
+    if (stream->file && stream->socket)
+        return err_set(err, ERR_USAGE, "--%s: file= and socket= exclude each other", name);
+    if (stream->file)
+        stream->kind = MACHINE_STREAM_FILE;
+    else if (stream->socket)
+        stream->kind = MACHINE_STREAM_SOCKET;
+    else if (stream->kind > MACHINE_STREAM_STDIO)
+        return err_set(err, ERR_USAGE, "--%s: want file=F or socket=F", name);
+    return 0;
+}
+
+static int resolve_lists(struct config *c, struct err *err)
+{
+    if (c->disks.count > MACHINE_DISKS_MAX)
+        return err_set(err, ERR_USAGE, "--disk: at most %d disks", MACHINE_DISKS_MAX);
+    if (c->nets.count > MACHINE_NETS_MAX)
+        return err_set(err, ERR_USAGE, "--net: at most %d network cards", MACHINE_NETS_MAX);
+    int r = 0;
+    for (size_t i = 0; !r && i < c->disks.count; i++)
+        r = parse_group("disk", &c->disk_groups[i], c->disks.items[i], err);
+    for (size_t i = 0; !r && i < c->nets.count; i++)
+        r = parse_group("net", &c->net_groups[i], c->nets.items[i], err);
+    return r;
+}
+
+int config_resolve(struct config *c, struct err *err)
+{
+    int r = parse_group("cpus", &c->cpus_group, c->cpus, err);
+    if (!r)
+        r = parse_group("memory", &c->memory_group, c->memory, err);
+    if (!r)
+        r = parse_stream("serial", &c->serial_group, c->serial, err);
+    if (!r)
+        r = parse_stream("console", &c->console_group, c->console, err);
+    if (!r)
+        r = resolve_lists(c, err);
+    if (!r && c->memory_group.size % 4096)
+        r = err_set(err, ERR_USAGE, "--memory %s: want a multiple of 4 KiB", c->memory);
+    if (!r && c->serial_group.kind == MACHINE_STREAM_STDIO && c->console_group.kind == MACHINE_STREAM_STDIO)
+        r = err_set(err, ERR_USAGE, "--console stdio: the serial port has the terminal already (add --serial off)");
+    return r;
+}
+
+static struct machine_stream_config to_stream(const struct config_stream *s)
+{
+    return (struct machine_stream_config){.kind = s->kind, .path = s->file ? s->file : s->socket};
+}
+
+void config_to_machine(const struct config *c, struct machine_config *out)
+{
+    *out = (struct machine_config){
+        .backend = c->backend, .cpus = (uint32_t)c->cpus_group.boot, .memory = c->memory_group.size, .cmdline = c->cmdline ? c->cmdline : "",
+        .disk_count = c->disks.count, .net_count = c->nets.count, .serial = to_stream(&c->serial_group), .console = to_stream(&c->console_group),
+        .exit_port = c->exit_port == NO_PORT ? -1 : (int)c->exit_port, .no_reboot = c->no_reboot, .test_device = c->test_device, .executor = c->executor,
+        .irqchip = c->irqchip, .sandbox = c->sandbox, .checkpoint_every = c->checkpoint_every};
+    for (size_t i = 0; i < c->disks.count; i++)
+        out->disks[i] = (struct machine_disk_config){c->disk_groups[i].path, c->disk_groups[i].id, c->disk_groups[i].readonly};
+    for (size_t i = 0; i < c->nets.count; i++) {
+        const struct config_net *n = &c->net_groups[i];
+        out->nets[i] = (struct machine_net_config){n->id, n->mac, (const char *const *)n->hostfwd.items, n->hostfwd.count};
+    }
+}
+
+void config_help(FILE *out, const struct option *table, const char *dashes)
+{
+    for (const struct option *o = table; o->key; o++) {
+        char left[80];
+        snprintf(left, sizeof left, "%s%s%s%s", dashes, o->key, o->value_name ? (*dashes ? " " : "=") : "", o->value_name ? o->value_name : "");
+        bool has_default = o->initial && o->kind != OPTION_BOOL && o->kind != OPTION_CHOICE && strcmp(o->initial, "0") && strcmp(o->initial, "0x10000");
+        if (strlen(left) > 30)
+            fprintf(out, "  %s\n  %-30s  %s", left, "", o->meaning);
+        else
+            fprintf(out, "  %-30s  %s", left, o->meaning);
+        if (has_default)
+            fprintf(out, " (default %s)", o->initial);
+        if (o->required)
+            fputs(" (required)", out);
+        fputc('\n', out);
+    }
+}

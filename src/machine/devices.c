@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* devices.c - the machine's devices: what exists, on which executor, wired to what. Order of creation is the order of saving and resetting. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "chipset/chipset.h"
+#include "firmware/acpi.h"
+#include "firmware/layout.h"
+#include "machine/internal.h"
+#include "machine/sandbox.h"
+
+enum { IRQ_TIMER = 0, IRQ_COM1 = 4, IRQ_RTC = 8 };
+#define COM1_PORT 0x3f8
+#define NO_SLEEP  0xff
+
+static void wake_vcpu0(void *opaque) { vcpu_kick(&((struct machine *)opaque)->vcpus[0]); }
+
+static int enter_device_thread(void *opaque)
+{
+    return sandbox_enter_thread(((struct machine *)opaque)->config.sandbox, SANDBOX_DEVICE, NULL);
+}
+
+/* Each device gets the executor that the configuration asks for and never learns which. */
+int machine_executor(struct machine *m, const char *id, struct executor **out, struct err *err)
+{
+    if (m->config.executor == MACHINE_EXECUTOR_MAIN) {
+        *out = m->main;
+        return 0;
+    }
+    if (m->config.executor == MACHINE_EXECUTOR_VCPU) {
+        int r = m->cooperative ? 0 : executor_new_cooperative(m->clock, m->main, wake_vcpu0, m, &m->cooperative, err);
+        *out = m->cooperative;
+        return r;
+    }
+    int r = executor_new_thread(m->clock, id, enter_device_thread, m, &m->executors[m->executor_count], err);
+    if (!r)
+        *out = m->executors[m->executor_count++];
+    return r;
+}
+
+int machine_add_device(struct machine *m, const struct device_class *class, const char *id, const struct device_services *services, const void *config,
+                       struct device **out, struct err *err)
+{
+    if (m->device_count == MACHINE_DEVICES_MAX)
+        return err_set(err, ERR_USAGE, "more than %d devices", MACHINE_DEVICES_MAX);
+    struct device *d;
+    int r = device_new(class, id, services, config, &d, err);
+    if (r)
+        return r;
+    m->devices[m->device_count++] = d;
+    if (out)
+        *out = d;
+    return 0;
+}
+
+/* A device with an executor by the configuration and no DMA. */
+static int add(struct machine *m, const struct device_class *class, const char *id, const void *config, struct device **out, struct err *err)
+{
+    struct device_services services = {.bus = m->bus, .log = m->config.log, .msi = machine_msi(m)};
+    int r = machine_executor(m, id, &services.executor, err);
+    return r ? r : machine_add_device(m, class, id, &services, config, out, err);
+}
+
+static void power_request(void *opaque, enum power_request request, int status)
+{
+    struct machine *m = opaque;
+    if (request == POWER_EXIT)
+        atomic_store(&m->exit_status, status);
+    machine_request(m, request == POWER_OFF ? REQUEST_OFF : request == POWER_EXIT ? REQUEST_EXIT_PORT : REQUEST_RESET);
+}
+
+static int make_timers(struct machine *m, struct err *err)
+{
+    struct layout_ram ram = layout_ram(m->config.memory);
+    struct pit_config pit = {0};
+    struct rtc_config rtc = {.low_memory = ram.low_end, .high_memory = ram.high_end - LAYOUT_HIGH_RAM};
+    int r = machine_gsi(m, IRQ_TIMER, &pit.irq, err);
+    if (!r)
+        r = machine_gsi(m, IRQ_RTC, &rtc.irq, err);
+    if (!r)
+        r = add(m, &pit_class, "pit", &pit, NULL, err);
+    return r ? r : add(m, &rtc_class, "rtc", &rtc, NULL, err);
+}
+
+static int make_power(struct machine *m, struct err *err)
+{
+    struct power_sink power = {power_request, m};
+    struct acpi_pm_config pm = {.event_port = LAYOUT_PORT_PM1_EVENT, .control_port = LAYOUT_PORT_PM1_CONTROL, .timer_port = LAYOUT_PORT_PM_TIMER,
+                                .reset_port = LAYOUT_PORT_RESET, .s5_type = ACPI_S5_SLEEP_TYPE, .s3_type = NO_SLEEP, .power = power};
+    struct i8042_config i8042 = {.power = power};
+    struct exit_port_config exit_port = {.port = (uint16_t)m->config.exit_port, .power = power};
+    int r = machine_gsi(m, LAYOUT_SCI_IRQ, &pm.sci, err);
+    if (!r)
+        r = add(m, &acpi_pm_class, "pm", &pm, &m->pm, err);
+    if (!r)
+        r = add(m, &i8042_class, "i8042", &i8042, NULL, err);
+    if (!r)
+        r = add(m, &post_ports_class, "post", NULL, NULL, err);
+    if (!r && m->config.exit_port >= 0)
+        r = add(m, &exit_port_class, "exit", &exit_port, NULL, err);
+    return r;
+}
+
+static int make_serial(struct machine *m, struct err *err)
+{
+    if (m->config.serial.kind == MACHINE_STREAM_OFF)
+        return 0;
+    struct serial_config serial = {.port = COM1_PORT};
+    struct device *device;
+    int r = host_stream_new(&m->config.serial, &m->config.input_filter, "--serial", m->main, &m->serial_stream, err);
+    serial.backend = host_stream_backend(m->serial_stream);
+    if (!r)
+        r = machine_gsi(m, IRQ_COM1, &serial.irq, err);
+    if (!r)
+        r = add(m, &serial_class, "serial0", &serial, &device, err);
+    return r ? r : host_stream_connect(m->serial_stream, serial_frontend(device), err);
+}
+
+static int make_test_devices(struct machine *m, struct err *err)
+{
+    if (!m->config.test_device)
+        return 0;
+    struct test_device_config test = {0};
+    struct fw_cfg_config fw = {.memory = m->config.memory, .cpus = (uint16_t)m->config.cpus};
+    int r = 0;
+    for (unsigned i = 0; !r && i < IRQ_ROUTER_GSIS; i++)
+        r = machine_gsi(m, i, &test.lines[i], err);
+    if (!r)
+        r = add(m, &test_device_class, "testdev", &test, NULL, err);
+    return r ? r : add(m, &fw_cfg_class, "fwcfg", &fw, NULL, err);
+}
+
+int machine_make_devices(struct machine *m, struct err *err)
+{
+    int r = make_timers(m, err);
+    if (!r)
+        r = make_power(m, err);
+    if (!r)
+        r = make_serial(m, err);
+    return r ? r : make_test_devices(m, err);
+}
+
+void machine_free_devices(struct machine *m)
+{
+    while (m->device_count)
+        device_free(m->devices[--m->device_count]);
+    host_stream_free(m->serial_stream);
+    host_stream_free(m->console_stream);
+    executor_free(m->cooperative);
+    while (m->executor_count)
+        executor_free(m->executors[--m->executor_count]);
+}
