@@ -59,6 +59,18 @@ const char *options_nearest(const struct option *table, const char *key)
     return nearest;
 }
 
+/* What messages call an option: "--disk readonly=x", or "--cpus x" for a row of the command line itself (group NULL). */
+struct label { char text[160]; };
+static struct label option_label(const struct option *o, const char *group, const char *value)
+{
+    struct label label;
+    if (group)
+        snprintf(label.text, sizeof label.text, "%s %s=%.80s", group, o->key, value);
+    else
+        snprintf(label.text, sizeof label.text, "--%s %.80s", o->key, value);
+    return label;
+}
+
 static int set_bool(const struct option *o, void *object, const char *group, const char *value, struct err *err)
 {
     static const char *const names[] = {"off", "on", "false", "true", "no", "yes", "0", "1"};
@@ -67,7 +79,7 @@ static int set_bool(const struct option *o, void *object, const char *group, con
             *(bool *)member(o, object) = i & 1;
             return 0;
         }
-    return err_set(err, ERR_USAGE, "%s %s=%s: want on or off", group, o->key, value);
+    return err_set(err, ERR_USAGE, "%s: want on or off", option_label(o, group, value).text);
 }
 
 /* Number with an optional binary suffix when `sizes`. */
@@ -98,12 +110,12 @@ static int set_number(const struct option *o, void *object, const char *group, c
     uint64_t v;
     bool sizes = o->kind == OPTION_SIZE;
     if (!parse_number(value, sizes, &v))
-        return err_set(err, ERR_USAGE, "%s %s=%s: want %s", group, o->key, value, sizes ? "a size such as 512M or 2G" : "a number");
+        return err_set(err, ERR_USAGE, "%s: want %s", option_label(o, group, value).text, sizes ? "a size such as 512M or 2G" : "a number");
     if (v < o->min || (o->max && v > o->max)) {
         if (sizes)
-            return err_set(err, ERR_USAGE, "%s %s=%s: want %lluM to %lluM", group, o->key, value, (unsigned long long)o->min >> 20,
+            return err_set(err, ERR_USAGE, "%s: want %lluM to %lluM", option_label(o, group, value).text, (unsigned long long)o->min >> 20,
                            (unsigned long long)o->max >> 20);
-        return err_set(err, ERR_USAGE, "%s %s=%s: want %llu to %llu", group, o->key, value, (unsigned long long)o->min,
+        return err_set(err, ERR_USAGE, "%s: want %llu to %llu", option_label(o, group, value).text, (unsigned long long)o->min,
                        (unsigned long long)(o->max ? o->max : UINT64_MAX));
     }
     *(uint64_t *)member(o, object) = v;
@@ -121,7 +133,7 @@ static int set_choice(const struct option *o, void *object, const char *group, c
         size_t used = strlen(all);
         snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "", o->choices[i]);
     }
-    return err_set(err, ERR_USAGE, "%s %s=%s: want one of %s", group, o->key, value, all);
+    return err_set(err, ERR_USAGE, "%s: want one of %s", option_label(o, group, value).text, all);
 }
 
 static int set_string(char **slot, const char *value, struct err *err)
@@ -193,6 +205,9 @@ int options_set(const struct option *table, void *object, const char *group, con
     if (o)
         return option_assign(o, object, group, value, err);
     const char *nearest = options_nearest(table, key);
+    if (!group)
+        return err_set(err, ERR_USAGE, "unknown option '%.60s'%s%s%s", key, nearest ? "; did you mean '" : " (mezz help run lists them)", nearest ? nearest : "",
+                       nearest ? "'?" : "");
     if (nearest)
         return err_set(err, ERR_USAGE, "%s: unknown key '%s'; did you mean '%s'?", group, key, nearest);
     return err_set(err, ERR_USAGE, "%s: unknown key '%s' (mezz help %s lists the keys)", group, key, group + strspn(group, "-"));

@@ -40,7 +40,7 @@ struct option {
 int  options_init(const struct option *table, void *object, struct err *);
 /* Frees strings and lists. */
 void options_free(const struct option *table, void *object);
-/* Sets one option from text. `group` is what the message calls it: "--disk". */
+/* Sets one option from text. `group` is what the message calls it: "--disk"; NULL for rows of the command line itself. */
 int  options_set(const struct option *table, void *object, const char *group, const char *key, const char *value, struct err *);
 /* Parses "key=value,key=value" into an object that options_init() has set up; a first word without '=' is the value of `bare` where that is not NULL (as "user" in --net user);
  * a doubled comma stands for one inside a value. Checks `required`. */

@@ -41,12 +41,9 @@ static const struct option *find_row(const char *name, size_t len)
 
 static int set_option(struct config *c, const char *key, const char *value, struct err *err)
 {
-    if (!strcmp(key, "config")) {
-        int r = config_read_json(c, value, err);
-        return r;
-    }
-    int r = options_set(config_table, c, "mezz run", key, value, err);
-    return r;
+    if (!strcmp(key, "config"))
+        return config_read_json(c, value, err);
+    return options_set(config_table, c, NULL, key, value, err);
 }
 
 static int unknown_option(const char *argument, struct err *err)
@@ -174,7 +171,7 @@ static int run_machine(struct run *run, struct err *err)
         return cli_fail(err);
     say(run, "%s", machine_choice(run->machine));
     run->terminal.machine = run->machine;
-    if (run->config.serial_group.kind == MACHINE_STREAM_STDIO || run->config.console_group.kind == MACHINE_STREAM_STDIO)
+    if (run->config.serial_stream.kind == STREAM_STDIO || run->config.console_stream.kind == STREAM_STDIO)
         terminal_enter(&run->terminal);
     r = machine_run(run->machine, &end, err);
     terminal_leave(&run->terminal);

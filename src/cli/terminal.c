@@ -59,8 +59,7 @@ static void say(const char *text)
     (void)unused;
 }
 
-/* Returns whether the key is for the guest. */
-static bool menu_key(struct terminal *t, uint8_t key)
+static void menu_key(struct terminal *t, uint8_t key)
 {
     t->in_menu = false;
     say("\r\033[K");
@@ -68,25 +67,22 @@ static bool menu_key(struct terminal *t, uint8_t key)
         machine_quit(t->machine, MACHINE_END_OFF);
     else if (key == 'r')
         machine_reset(t->machine);
-    return key == ']' || key == KEY_MENU;
+    else if (key == ']' || key == KEY_MENU)
+        machine_type(t->machine, KEY_MENU);
 }
 
-size_t terminal_filter(void *opaque, uint8_t *bytes, size_t len)
+bool terminal_filter(void *opaque, uint8_t byte)
 {
     struct terminal *t = opaque;
-    size_t kept = 0;
     if (!t->raw)
-        return len;
-    for (size_t i = 0; i < len; i++) {
-        if (t->in_menu) {
-            if (menu_key(t, bytes[i]))
-                bytes[kept++] = KEY_MENU;
-        } else if (bytes[i] == KEY_MENU) {
-            t->in_menu = true;
-            say("\r\n[mezz] q: quit  r: reset  ]: send Ctrl-]  other: back ");
-        } else {
-            bytes[kept++] = bytes[i];
-        }
+        return false;
+    if (t->in_menu) {
+        menu_key(t, byte);
+        return true;
     }
-    return kept;
+    if (byte != KEY_MENU)
+        return false;
+    t->in_menu = true;
+    say("\r\n[mezz] q: quit  r: reset  ]: send Ctrl-]  other: back ");
+    return true;
 }

@@ -15,6 +15,6 @@ struct terminal { struct machine *machine; bool raw, in_menu; };
 void terminal_enter(struct terminal *);
 void terminal_leave(struct terminal *);
 /* The input filter of machine.h: takes Ctrl-] and what follows out of the input. `opaque` is the struct terminal. */
-size_t terminal_filter(void *opaque, uint8_t *bytes, size_t len);
+bool terminal_filter(void *opaque, uint8_t byte);
 
 #endif

@@ -14,7 +14,6 @@ static const char *const sandbox_names[] = {"on", "log", "off", NULL};
 static const char *const irqchip_names[] = {"auto", "none", "cpu", "full", NULL};
 static const char *const executor_names[] = {"main", "thread", "vcpu", NULL};
 static const char *const net_kinds[] = {"user", NULL};
-static const char *const stream_kinds[] = {"off", "stdio", "file", "socket", NULL};
 
 #define ROW(member_, ...) { .offset = offsetof(struct config, member_), __VA_ARGS__ }
 const struct option config_table[] = {
@@ -85,22 +84,11 @@ static const struct option net_table[] = {
         .meaning = "name in messages (default net0, net1, ...)"},
     OPTION_END,
 };
-static const struct option stream_table[] = {
-    {.key = "kind", .kind = OPTION_CHOICE, .offset = offsetof(struct config_stream, kind), .initial = "off", .choices = stream_kinds, .value_name = "stdio|off",
-        .meaning = "this terminal, or nowhere"},
-    {.key = "file", .kind = OPTION_STRING, .offset = offsetof(struct config_stream, file), .value_name = "F", .meaning = "write output to this file"},
-    {.key = "socket", .kind = OPTION_STRING, .offset = offsetof(struct config_stream, socket), .value_name = "F",
-        .meaning = "listen on this Unix socket"},
-    OPTION_END,
-};
-
 const struct config_group config_groups[] = {
     {"cpus", "boot", cpus_table, "Virtual CPUs.", "--cpus 4"},
     {"memory", "size", memory_table, "Guest memory.", "--memory 2G"},
     {"disk", NULL, disk_table, "A virtio block device over a raw image.", "--disk path=debian.img --disk path=seed.iso,readonly=on"},
     {"net", "kind", net_table, "A virtio network card.", "--net user,hostfwd=tcp:127.0.0.1:2222-:22"},
-    {"serial", "kind", stream_table, "The serial port COM1.", "--serial file=boot.log"},
-    {"console", "kind", stream_table, "The virtio console.", "--console socket=console.sock"},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -124,8 +112,6 @@ void config_free(struct config *c)
         options_free(disk_table, &c->disk_groups[i]);
     for (size_t i = 0; i < MACHINE_NETS_MAX; i++)
         options_free(net_table, &c->net_groups[i]);
-    options_free(stream_table, &c->serial_group);
-    options_free(stream_table, &c->console_group);
     options_free(config_table, c);
 }
 
@@ -139,20 +125,12 @@ static int parse_group(const char *name, void *object, const char *text, struct 
     return r ? r : options_parse(g->table, object, label, g->bare, text, err);
 }
 
-static int parse_stream(const char *name, struct config_stream *stream, const char *text, struct err *err)
+static int parse_stream(const char *option, struct stream_config *stream, const char *text, struct err *err)
 {
-    int r = parse_group(name, stream, text, err);
+    int r = stream_parse(text, stream, err);
     if (r)
-        return r;
-    if (stream->file && stream->socket)
-        return err_set(err, ERR_USAGE, "--%s: file= and socket= exclude each other", name);
-    if (stream->file)
-        stream->kind = MACHINE_STREAM_FILE;
-    else if (stream->socket)
-        stream->kind = MACHINE_STREAM_SOCKET;
-    else if (stream->kind > MACHINE_STREAM_STDIO)
-        return err_set(err, ERR_USAGE, "--%s: want file=F or socket=F", name);
-    return 0;
+        err_add(err, "%s %s", option, text);
+    return r;
 }
 
 static int resolve_lists(struct config *c, struct err *err)
@@ -175,28 +153,23 @@ int config_resolve(struct config *c, struct err *err)
     if (!r)
         r = parse_group("memory", &c->memory_group, c->memory, err);
     if (!r)
-        r = parse_stream("serial", &c->serial_group, c->serial, err);
+        r = parse_stream("--serial", &c->serial_stream, c->serial, err);
     if (!r)
-        r = parse_stream("console", &c->console_group, c->console, err);
+        r = parse_stream("--console", &c->console_stream, c->console, err);
     if (!r)
         r = resolve_lists(c, err);
     if (!r && c->memory_group.size % 4096)
         r = err_set(err, ERR_USAGE, "--memory %s: want a multiple of 4 KiB", c->memory);
-    if (!r && c->serial_group.kind == MACHINE_STREAM_STDIO && c->console_group.kind == MACHINE_STREAM_STDIO)
+    if (!r && c->serial_stream.kind == STREAM_STDIO && c->console_stream.kind == STREAM_STDIO)
         r = err_set(err, ERR_USAGE, "--console stdio: the serial port has the terminal already (add --serial off)");
     return r;
-}
-
-static struct machine_stream_config to_stream(const struct config_stream *s)
-{
-    return (struct machine_stream_config){.kind = s->kind, .path = s->file ? s->file : s->socket};
 }
 
 void config_to_machine(const struct config *c, struct machine_config *out)
 {
     *out = (struct machine_config){
         .backend = c->backend, .cpus = (uint32_t)c->cpus_group.boot, .memory = c->memory_group.size, .cmdline = c->cmdline ? c->cmdline : "",
-        .disk_count = c->disks.count, .net_count = c->nets.count, .serial = to_stream(&c->serial_group), .console = to_stream(&c->console_group),
+        .disk_count = c->disks.count, .net_count = c->nets.count, .serial = c->serial_stream, .console = c->console_stream,
         .exit_port = c->exit_port == NO_PORT ? -1 : (int)c->exit_port, .no_reboot = c->no_reboot, .test_device = c->test_device, .executor = c->executor,
         .irqchip = c->irqchip, .sandbox = c->sandbox, .checkpoint_every = c->checkpoint_every};
     for (size_t i = 0; i < c->disks.count; i++)

@@ -37,7 +37,7 @@ struct config {
     struct config_memory { uint64_t size; } memory_group;
     struct config_disk { char *path, *id; bool readonly; } disk_groups[MACHINE_DISKS_MAX];
     struct config_net { unsigned kind; char *id, *mac; struct option_list hostfwd; } net_groups[MACHINE_NETS_MAX];
-    struct config_stream { unsigned kind; char *file, *socket; } serial_group, console_group;
+    struct stream_config serial_stream, console_stream;
 };
 
 int  config_init(struct config *, struct err *);

@@ -72,7 +72,7 @@ static int read_member(struct config *c, const char *name, const char *key, json
         return err_set(err, ERR_INPUT, "--config %s: member '%s' is not a value that this option takes", name, key);
     if (!strcmp(key, "config"))
         return err_set(err, ERR_INPUT, "--config %s: a configuration file cannot name another", name);
-    int r = options_set(config_table, c, "member", key, text, err);
+    int r = options_set(config_table, c, NULL, key, text, err);
     if (r) {
         err_add(err, "--config %s", name);
         err->code = ERR_INPUT;

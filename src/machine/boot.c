@@ -23,7 +23,7 @@ enum { GPR_RAX = 0, GPR_RBX = 3, GPR_RSP = 4, GPR_RSI = 6 };
 
 int machine_boot(struct machine *m, struct err *err)
 {
-    struct acpi_config acpi = {.memory = m->config.memory, .cpus = m->config.cpus, .serial = m->config.serial.kind != MACHINE_STREAM_OFF};
+    struct acpi_config acpi = {.memory = m->config.memory, .cpus = m->config.cpus, .serial = m->config.serial.kind != STREAM_OFF};
     int r = acpi_load(&acpi, m->map, &m->rsdp, err);
     if (r)
         return r;

@@ -9,6 +9,11 @@
 #include "firmware/layout.h"
 #include "machine/internal.h"
 #include "machine/sandbox.h"
+#include "pci/pci.h"
+#include "storage/disk.h"
+#include "virtio/blk.h"
+#include "virtio/console.h"
+#include "virtio/rng.h"
 
 enum { IRQ_TIMER = 0, IRQ_COM1 = 4, IRQ_RTC = 8 };
 #define COM1_PORT 0x3f8
@@ -102,19 +107,35 @@ static int make_power(struct machine *m, struct err *err)
     return r;
 }
 
+static int open_stream(struct machine *m, const struct stream_config *config, const char *option, struct stream **out, struct err *err)
+{
+    struct stream_config c = *config;
+    c.filter = m->config.input_filter.filter;
+    c.filter_opaque = m->config.input_filter.opaque;
+    int r = stream_new(&c, m->main, out, err);
+    if (r)
+        err_add(err, "%s", option);
+    return r;
+}
+
 static int make_serial(struct machine *m, struct err *err)
 {
-    if (m->config.serial.kind == MACHINE_STREAM_OFF)
+    if (m->config.serial.kind == STREAM_OFF)
         return 0;
     struct serial_config serial = {.port = COM1_PORT};
     struct device *device;
-    int r = host_stream_new(&m->config.serial, &m->config.input_filter, "--serial", m->main, &m->serial_stream, err);
-    serial.backend = host_stream_backend(m->serial_stream);
+    int r = open_stream(m, &m->config.serial, "--serial", &m->serial_stream, err);
     if (!r)
         r = machine_gsi(m, IRQ_COM1, &serial.irq, err);
-    if (!r)
-        r = add(m, &serial_class, "serial0", &serial, &device, err);
-    return r ? r : host_stream_connect(m->serial_stream, serial_frontend(device), err);
+    if (r)
+        return r;
+    serial.backend = stream_backend(m->serial_stream);
+    r = add(m, &serial_class, "serial0", &serial, &device, err);
+    if (r)
+        return r;
+    struct stream_frontend frontend = serial_frontend(device);
+    stream_connect(m->serial_stream, &frontend);
+    return 0;
 }
 
 static int make_test_devices(struct machine *m, struct err *err)
@@ -131,6 +152,69 @@ static int make_test_devices(struct machine *m, struct err *err)
     return r ? r : add(m, &fw_cfg_class, "fwcfg", &fw, NULL, err);
 }
 
+static int gsi_line(void *opaque, unsigned gsi, struct irq_line *out, struct err *err) { return machine_gsi(opaque, gsi, out, err); }
+
+
+static int make_pci_host(struct machine *m, struct err *err)
+{
+    struct pci_host_config host = {.ecam_base = LAYOUT_ECAM_BASE, .ecam_buses = LAYOUT_ECAM_BUSES, .low = {LAYOUT_PCI32_BASE, LAYOUT_PCI32_SIZE},
+                                   .high = {layout_pci64_base(m->config.memory), LAYOUT_PCI64_SIZE}, .intx_line = gsi_line, .intx_opaque = m};
+    return add(m, &pci_host_class, "pci", &host, &m->pci, err);
+}
+
+/* A PCI function: an executor by the configuration, and DMA. */
+static int add_function(struct machine *m, const struct device_class *class, const char *id, const void *config, struct device **out, struct err *err)
+{
+    struct device_services services = {.bus = m->bus, .memory = m->map, .log = m->config.log, .msi = machine_msi(m)};
+    int r = machine_executor(m, id, &services.executor, err);
+    return r ? r : machine_add_device(m, class, id, &services, config, out, err);
+}
+
+static int make_disk(struct machine *m, size_t i, struct err *err)
+{
+    const struct machine_disk_config *c = &m->config.disks[i];
+    struct disk_config disk = {.path = c->path, .readonly = c->readonly};
+    struct virtio_blk_config blk = {.pci_host = m->pci, .slot = PCI_SLOT_ANY};
+    char id[DEVICE_ID_MAX + 1];
+    snprintf(id, sizeof id, "disk%zu", i);
+    int r = disk_open(&disk, &blk.disk, err);
+    if (r) {
+        err_add(err, "--disk path=%s", c->path);
+        return r;
+    }
+    return add_function(m, &virtio_blk_class, c->id ? c->id : id, &blk, NULL, err);
+}
+
+static int make_console(struct machine *m, struct err *err)
+{
+    if (m->config.console.kind == STREAM_OFF)
+        return 0;
+    struct device *device;
+    int r = open_stream(m, &m->config.console, "--console", &m->console_stream, err);
+    if (r)
+        return r;
+    struct virtio_console_config console = {.pci_host = m->pci, .slot = PCI_SLOT_ANY, .backend = stream_backend(m->console_stream)};
+    r = add_function(m, &virtio_console_class, "console0", &console, &device, err);
+    if (r)
+        return r;
+    struct stream_frontend frontend = virtio_console_frontend(device);
+    stream_connect(m->console_stream, &frontend);
+    return 0;
+}
+
+static int make_functions(struct machine *m, struct err *err)
+{
+    int r = make_pci_host(m, err);
+    struct virtio_rng_config rng = {.pci_host = m->pci, .slot = PCI_SLOT_ANY};
+    for (size_t i = 0; !r && i < m->config.disk_count; i++)
+        r = make_disk(m, i, err);
+    if (!r)
+        r = make_console(m, err);
+    if (!r && m->config.net_count)
+        r = err_set(err, ERR_USAGE, "--net: network cards are not there yet");
+    return r ? r : add_function(m, &virtio_rng_class, "rng0", &rng, NULL, err);
+}
+
 int machine_make_devices(struct machine *m, struct err *err)
 {
     int r = make_timers(m, err);
@@ -138,6 +222,8 @@ int machine_make_devices(struct machine *m, struct err *err)
         r = make_power(m, err);
     if (!r)
         r = make_serial(m, err);
+    if (!r)
+        r = make_functions(m, err);
     return r ? r : make_test_devices(m, err);
 }
 
@@ -145,8 +231,8 @@ void machine_free_devices(struct machine *m)
 {
     while (m->device_count)
         device_free(m->devices[--m->device_count]);
-    host_stream_free(m->serial_stream);
-    host_stream_free(m->console_stream);
+    stream_free(m->serial_stream);
+    stream_free(m->console_stream);
     executor_free(m->cooperative);
     while (m->executor_count)
         executor_free(m->executors[--m->executor_count]);

@@ -12,7 +12,6 @@
 #include "bus/device.h"
 #include "executor/executor.h"
 #include "machine/machine.h"
-#include "machine/streams.h"
 #include "memory/memory.h"
 
 struct local_apic; /* local_apic.c: only with HY_IRQ_NONE */
@@ -52,7 +51,7 @@ struct machine {
     size_t executor_count;
     struct executor *cooperative; /* with executor=vcpu: runs on vCPU 0's thread               */
     struct device *pic, *ioapic, *pm, *pci;
-    struct host_stream *serial_stream, *console_stream;
+    struct stream *serial_stream, *console_stream;
     struct irq_router *router;
     struct apic_bus *apic_bus; /* only with HY_IRQ_NONE */
     struct { uint64_t address; uint32_t data; } routes[24]; /* level-triggered messages that the backend knows */

@@ -81,7 +81,10 @@ static int machine_open(struct machine *m, struct err *err)
 {
     hy_err e = hy_open(m->config.backend, &m->hy);
     if (e != HY_OK) {
-        machine_hy_error(e, m->config.backend ? "--backend" : "no usable backend", err);
+        char what[80] = "no usable backend";
+        if (m->config.backend)
+            snprintf(what, sizeof what, "--backend %.60s", m->config.backend);
+        machine_hy_error(e, what, err);
         if (e == HY_E_ABSENT && m->config.backend)
             err->code = ERR_USAGE;
         return err->code;
@@ -281,3 +284,10 @@ void machine_power_button(struct machine *m) { acpi_pm_power_button(m->pm); }
 int machine_exit_status(const struct machine *m) { return atomic_load(&m->exit_status); }
 const char *machine_choice(const struct machine *m) { return hy_choice(m->hy); }
 const char *machine_format(const struct machine *m) { return m->boot.format; }
+
+void machine_type(struct machine *m, uint8_t byte)
+{
+    struct stream *s = m->config.serial.kind == STREAM_STDIO ? m->serial_stream : m->config.console.kind == STREAM_STDIO ? m->console_stream : NULL;
+    if (s)
+        stream_type(s, byte);
+}

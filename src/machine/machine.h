@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "executor/stream.h"
 #include "firmware/loader.h"
 
 struct machine;
@@ -25,14 +26,11 @@ struct machine;
 enum machine_executor { MACHINE_EXECUTOR_MAIN, MACHINE_EXECUTOR_THREAD, MACHINE_EXECUTOR_VCPU };
 enum machine_irqchip { MACHINE_IRQCHIP_AUTO, MACHINE_IRQCHIP_NONE, MACHINE_IRQCHIP_CPU, MACHINE_IRQCHIP_FULL };
 enum machine_sandbox { MACHINE_SANDBOX_ON, MACHINE_SANDBOX_LOG, MACHINE_SANDBOX_OFF };
-enum machine_stream { MACHINE_STREAM_OFF, MACHINE_STREAM_STDIO, MACHINE_STREAM_FILE, MACHINE_STREAM_SOCKET };
-
-struct machine_stream_config { enum machine_stream kind; const char *path; };
 struct machine_disk_config { const char *path, *id; bool readonly; };
 struct machine_net_config { const char *id, *mac; const char *const *hostfwd; size_t hostfwd_count; };
 
-/* Sees what is typed before the guest does, on the main loop: may shorten or change the `len` bytes in place; returns how many are left. */
-struct machine_input_filter { size_t (*filter)(void *opaque, uint8_t *bytes, size_t len); void *opaque; };
+/* Sees each byte that is typed before the guest does; true: the guest does not get it. Runs on the main loop. */
+struct machine_input_filter { bool (*filter)(void *opaque, uint8_t byte); void *opaque; };
 
 /* Borrowed while the machine lives. */
 struct machine_config {
@@ -45,7 +43,7 @@ struct machine_config {
     size_t disk_count;
     struct machine_net_config nets[MACHINE_NETS_MAX];
     size_t net_count;
-    struct machine_stream_config serial, console;
+    struct stream_config serial, console; /* their filter is input_filter, for kind STDIO   */
     struct machine_input_filter input_filter; /* for streams of kind STDIO                    */
     int exit_port;                   /* -1: none                                              */
     bool no_reboot;
@@ -82,6 +80,9 @@ const char *machine_format(const struct machine *);
 void machine_power_button(struct machine *);          /* asks the guest to power off */
 void machine_quit(struct machine *, enum machine_end end);
 void machine_reset(struct machine *);
+
+/* Takes a byte as if it had been typed and let through by the filter. From the main loop. */
+void machine_type(struct machine *, uint8_t byte);
 
 /* ---- saved state ------------------------------------------------------------------------------------------------------------------------------------ */
 
