@@ -343,6 +343,18 @@ static uop_fn *class_handler(unsigned op)
     return op >= OP_EMMS ? uop_vector : uop_system;
 }
 
+/* A handler for the frequent vector instructions; all of them can still go to the class handler, so u->insn is there. */
+static void lower_vector(const struct lowering *low, const struct insn *in, struct uop *u)
+{
+    uop_fn *fn = is_64(low) ? vector_handler(in) : NULL;
+    if (!fn || (in->has_mem && lower_address(low, in, u) < 0))
+        return;
+    const struct insn_opnd *from = &in->opnd[in->nopnd > 1 && in->opnd[in->nopnd - 1].kind == OPND_IMM ? in->nopnd - 2 : in->nopnd ? in->nopnd - 1 : 0];
+    u->dst = in->opnd[0].reg & 15;
+    u->src = from->reg & 15;
+    u->fn = fn;
+}
+
 void lower_instruction(struct lowering *low, const struct insn *in, struct uop *u)
 {
     low->ends = insn_op_flags(in->op) & OPF_BRANCH || in->op == OP_HLT;
@@ -353,6 +365,8 @@ void lower_instruction(struct lowering *low, const struct insn *in, struct uop *
     *low->keep = *in;
     u->insn = low->keep;
     u->fn = class_handler(in->op);
+    if (u->fn == uop_vector)
+        lower_vector(low, in, u);
 }
 
 void lower_fault(struct uop *u, unsigned vector)
