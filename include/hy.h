@@ -228,8 +228,8 @@ void *hy_at(hy_vm *, uint64_t gpa, size_t len);
 /* ---- policy: what else should come back to the caller ---------------------------------------------------------------------------------------- */
 
 /* Asks for exits. HY_E_NOTSUP when hy_caps.traps lacks the reason. rw is a mask of HY_R and HY_W; 0 withdraws.
- *   HY_EXIT_MSR        registers first..last (x86 MSR numbers); before the first hy_cpu_new. An MSR that nobody below implements is an exit as well
- *                      once any range has been asked for; without one it raises #GP.
+ *   HY_EXIT_MSR        registers first..last (x86 MSR numbers); before the first hy_cpu_new. In them, MSRs that nobody below implements and
+ *                      values that it would refuse are exits too; outside, those raise #GP.
  *   HY_EXIT_CPUID      leaves first..last; before the first hy_cpu_new.
  *   HY_EXIT_EXCEPTION  vectors first..last, before they are delivered.
  *   HY_EXIT_STEP       CPUs first..last (indexes): one instruction, then HY_EXIT_STEP.
@@ -400,8 +400,8 @@ struct hy_event {
     uint64_t addr, esr; /* #PF: CR2. arm64: FAR, ESR                          */
 };
 
-/* Puts an event into the CPU, to be taken when it next enters: INTR only with HY_IRQ_NONE and only while hy_exit.ready bit 0 (else HY_E_STATE: use
- * hy_window), EXCEPTION at an instruction boundary (after hy_finish). A NMI waits by itself. Owner's thread. */
+/* Puts an event into the CPU, to be taken when it next enters: INTR only while hy_exit.ready bit 0 (else HY_E_STATE: use hy_window), with
+ * HY_IRQ_CPU as the vector that an 8259 above answers to the local APIC (ExtINT), not with HY_IRQ_FULL. EXCEPTION at an instruction boundary (after hy_finish). A NMI waits by itself. Owner's thread. */
 hy_err hy_inject(hy_cpu *, const struct hy_event *);
 
 /* Asks for HY_EXIT_WINDOW as soon as an event of the mask (1 << HY_EV_INTR, 1 << HY_EV_NMI) can be injected; 0 withdraws. The request is done with

@@ -100,6 +100,7 @@ static void exit_fill(struct cpu *cpu, const struct cpu_replay *r)
         exit->u.io.count = 1;
         exit->u.io.data = cpu->exit_data;
         break;
+    case HY_EXIT_FAULT: /* laid out alike */
     case HY_EXIT_MMIO:
         exit->u.mmio.gpa = r->address;
         exit->u.mmio.width = r->width;
@@ -158,7 +159,7 @@ static void answer_take(struct cpu *cpu)
     r->answered = 1;
     if (r->write)
         store_le32(r->data + 8, exit->u.msr.deny);
-    else if (r->kind == HY_EXIT_IO || r->kind == HY_EXIT_MMIO)
+    else if (r->kind == HY_EXIT_IO || r->kind == HY_EXIT_MMIO || r->kind == HY_EXIT_FAULT)
         memcpy(r->data, cpu->exit_data, sizeof r->data);
     else if (r->kind == HY_EXIT_MSR)
         store_le64(r->data, exit->u.msr.value), store_le32(r->data + 8, exit->u.msr.deny);
@@ -286,7 +287,7 @@ static bool run_step(struct cpu *cpu)
 static bool must_attend(const struct cpu *cpu)
 {
     return engine_requested(cpu) || cpu->state.halted || cpu->state.interrupt_shadow || cpu->replay_count ||
-           (cpu->engine->interrupt_waits && cpu->state.rflags & FLAG_IF);
+           cpu->window || (cpu->engine->interrupt_waits && cpu->state.rflags & FLAG_IF);
 }
 
 /* Until there is an exit. */

@@ -140,8 +140,9 @@ static void entry_list(struct cpu *cpu, unsigned rights, struct tlb_entry *e)
     e->info |= TLB_INFO_LISTED;
 }
 
-/* Translates one access inside a page and fills its entry. NULL: a device, at *gpa. The entry is good for this access whatever its tags are. */
-static struct tlb_entry *tlb_fill(struct cpu *cpu, unsigned rights, uint64_t linear, uint32_t access, uint64_t *gpa)
+/* Translates one access inside a page and fills its entry. The entry is good for this access whatever its tags are. NULL: a device, at *gpa, or with *refused
+ * memory that the map or a layer refuses; both are for somebody outside to answer. A fetch leaves instead. */
+static struct tlb_entry *tlb_fill(struct cpu *cpu, unsigned rights, uint64_t linear, uint32_t access, uint64_t *gpa, bool *refused)
 {
     struct mmu_walk walk;
     struct mem_page page;
@@ -150,10 +151,12 @@ static struct tlb_entry *tlb_fill(struct cpu *cpu, unsigned rights, uint64_t lin
     if (cpu->apic && apic_claims(cpu->apic, walk.gpa))
         return NULL;
     enum mem_refusal refusal = mmu_find(cpu, walk.gpa, access, &page);
-    if (refusal == MEM_UNMAPPED && access != MEM_X)
+    if (refusal != MEM_GRANTED) {
+        if (access == MEM_X)
+            mmu_leave_fault(cpu, walk.gpa, access);
+        *refused = refusal != MEM_UNMAPPED;
         return NULL;
-    if (refusal != MEM_GRANTED)
-        mmu_leave_fault(cpu, walk.gpa, access);
+    }
 
     struct tlb_entry *e = cpu_tlb_at(cpu->tlbs[rights], linear);
     uint64_t tag = linear & TLB_PAGE_MASK;
@@ -174,12 +177,12 @@ static struct tlb_entry *tlb_fill(struct cpu *cpu, unsigned rights, uint64_t lin
     return e;
 }
 
-static struct tlb_entry *tlb_get(struct cpu *cpu, unsigned rights, uint64_t linear, uint32_t access, uint64_t *gpa)
+static struct tlb_entry *tlb_get(struct cpu *cpu, unsigned rights, uint64_t linear, uint32_t access, uint64_t *gpa, bool *refused)
 {
     struct tlb_entry *e = cpu_tlb_at(cpu->tlbs[rights], linear);
     uint64_t tag = access == MEM_R ? e->read_tag : access == MEM_W ? e->write_tag : e->exec_tag;
     if (tag != (linear & TLB_PAGE_MASK))
-        return tlb_fill(cpu, rights, linear, access, gpa);
+        return tlb_fill(cpu, rights, linear, access, gpa, refused);
     *gpa = (e->info & TLB_PAGE_MASK) | (linear & 0xfff);
     return e;
 }
@@ -194,18 +197,20 @@ unsigned cpu_rights_at(const struct cpu *cpu, unsigned cpl)
 /* ---- pieces: one access cut at page boundaries -------------------------------------------------------------------------------------------------- */
 
 struct piece {
-    uint8_t *host;            /* NULL: a device at gpa */
+    uint8_t *host;            /* NULL: a device at gpa, or refused */
     _Atomic uint8_t *flags;
     struct mem_block *block;
     uint64_t offset, gpa;
     size_t len;
+    bool refused;
 };
 
 static bool is_canonical(uint64_t linear) { return (uint64_t)((int64_t)(linear << 16) >> 16) == linear; }
 
 static void piece_get(struct cpu *cpu, unsigned rights, uint64_t linear, size_t len, uint32_t access, struct piece *p)
 {
-    const struct tlb_entry *e = tlb_get(cpu, rights, linear, access, &p->gpa);
+    p->refused = false;
+    const struct tlb_entry *e = tlb_get(cpu, rights, linear, access, &p->gpa, &p->refused);
     p->len = len;
     p->host = NULL;
     if (e) {
@@ -241,10 +246,12 @@ static unsigned pieces_get(struct cpu *cpu, unsigned rights, uint64_t linear, si
     return 2;
 }
 
-/* A device access, in naturally sized parts of at most 8 bytes. */
-static void device_access(struct cpu *cpu, uint64_t gpa, uint8_t *data, size_t len, bool write)
+/* An access that somebody outside answers, in naturally sized parts of at most 8 bytes. */
+static void device_access(struct cpu *cpu, const struct piece *p, uint8_t *data, bool write)
 {
-    while (len) {
+    unsigned reason = p->refused ? HY_EXIT_FAULT : HY_EXIT_MMIO;
+    uint64_t gpa = p->gpa;
+    for (size_t len = p->len; len;) {
         unsigned width = len >= 8 ? 8 : len >= 4 ? 4 : len >= 2 ? 2 : 1;
         if (cpu->apic && apic_claims(cpu->apic, gpa)) {
             /* Not in the replay log: no instruction touches the APIC's page and then another device with an effect that counts twice. */
@@ -253,7 +260,7 @@ static void device_access(struct cpu *cpu, uint64_t gpa, uint8_t *data, size_t l
             else
                 apic_mmio_read(cpu->apic, gpa & 0xfff, data, width);
         } else {
-            const struct cpu_replay *answer = cpu_exit_access(cpu, HY_EXIT_MMIO, gpa, width, write, data, NULL);
+            const struct cpu_replay *answer = cpu_exit_access(cpu, reason, gpa, width, write, data, NULL);
             if (!write)
                 memcpy(data, answer->data, width);
         }
@@ -292,7 +299,7 @@ void cpu_load_bytes_slow(struct cpu *cpu, unsigned rights, uint64_t linear, void
         if (p[i].host)
             host_copy_in(to, p[i].host, p[i].len);
         else
-            device_access(cpu, p[i].gpa, to, p[i].len, false);
+            device_access(cpu, &p[i], to, false);
     }
     cpu_debug_data(cpu, linear, len, false);
 }
@@ -304,7 +311,7 @@ void cpu_store_bytes_slow(struct cpu *cpu, unsigned rights, uint64_t linear, con
     const uint8_t *from[2] = { data, (const uint8_t *)data + (count ? p[0].len : 0) };
     for (unsigned i = 0; i < count; i++) {
         if (!p[i].host)
-            device_access(cpu, p[i].gpa, (uint8_t *)(uintptr_t)from[i], p[i].len, true);
+            device_access(cpu, &p[i], (uint8_t *)(uintptr_t)from[i], true);
     }
     for (unsigned i = 0; i < count; i++) {
         if (!p[i].host)
@@ -353,9 +360,10 @@ void *cpu_rmw_begin_slow(struct cpu *cpu, uint64_t linear, size_t len)
 const struct tlb_entry *cpu_fetch_page_slow(struct cpu *cpu, uint64_t linear)
 {
     uint64_t gpa;
+    bool refused;
     if (cpu->long_mode && !is_canonical(linear))
         cpu_raise_error(cpu, EXC_GP, 0);
-    return tlb_get(cpu, cpu->rights == TLB_USER_ALIGNED ? TLB_USER : cpu->rights, linear, MEM_X, &gpa);
+    return tlb_get(cpu, cpu->rights == TLB_USER_ALIGNED ? TLB_USER : cpu->rights, linear, MEM_X, &gpa, &refused);
 }
 
 /* ---- changes of the map --------------------------------------------------------------------------------------------------------------------------- */

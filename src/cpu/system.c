@@ -128,13 +128,14 @@ static void exec_random(struct cpu *cpu, const struct insn *in)
 /* ---- hypercalls ------------------------------------------------------------------------------------------------------------------------------------------------- */
 
 /* Known to kernels only: elsewhere the instructions do not exist, as without a hypervisor. */
-static void exec_call(struct cpu *cpu)
+static void exec_call(struct cpu *cpu, const struct insn *in)
 {
     const uint64_t *r = cpu->state.gpr;
     if (cpu->state.cpl)
         cpu_raise(cpu, EXC_UD);
     hy_exit prepared = { .reason = HY_EXIT_CALL };
     prepared.u.call.nr = r[REG_RAX];
+    prepared.u.call.imm = in->op == OP_VMMCALL;
     const uint8_t order[] = { REG_RBX, REG_RCX, REG_RDX, REG_RSI, REG_RDI, REG_R8 };
     for (unsigned i = 0; i < ARRAY_LEN(order); i++)
         prepared.u.call.arg[i] = r[order[i]];
@@ -281,7 +282,7 @@ static bool exec_others(struct cpu *cpu, const struct insn *in)
     case OP_RDPID: gpr_set(cpu, in->opnd[0].reg, cpu->mode == CPU_MODE_64 ? 8 : 4, cpu->state.tsc_aux); return true;
     case OP_RDPMC: cpu_raise_error(cpu, EXC_GP, 0); /* there are no counters */
     case OP_RDRAND: case OP_RDSEED: exec_random(cpu, in); return true;
-    case OP_VMCALL: case OP_VMMCALL: exec_call(cpu); return true;
+    case OP_VMCALL: case OP_VMMCALL: exec_call(cpu, in); return true;
     case OP_MONITOR: case OP_MWAIT:
         if (cpu->state.cpl)
             cpu_raise(cpu, EXC_UD);

@@ -238,8 +238,8 @@ hy_err hy_inject(hy_cpu *cpu, const struct hy_event *event)
         return err;
     if (!event || event->kind > HY_EV_SERROR)
         return cpu_end(cpu, HY_FAIL(HY_E_INVAL, "hy_inject", "no such event"));
-    if (event->kind == HY_EV_INTR && cpu->vm->cfg.irq != HY_IRQ_NONE)
-        return cpu_end(cpu, HY_FAIL(HY_E_NOTSUP, "hy_inject", "interrupts come through the controller below: use hy_msi"));
+    if (event->kind == HY_EV_INTR && cpu->vm->cfg.irq == HY_IRQ_FULL)
+        return cpu_end(cpu, HY_FAIL(HY_E_NOTSUP, "hy_inject", "interrupts come through the controllers below: use hy_line or hy_msi"));
     if (event->kind == HY_EV_EXCEPTION && pc_in_flight(cpu))
         return cpu_end(cpu, HY_FAIL(HY_E_STATE, "hy_inject", "not at an instruction boundary: call hy_finish first"));
     return cpu_end(cpu, cpu->vm->h->backend->inject(cpu->b, event));

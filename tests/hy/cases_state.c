@@ -174,6 +174,8 @@ static void registers_move_between_backends(struct rig *rig)
         if (!strcmp(probes[i].name, rig->backend) || hy_open(probes[i].name, &other.h) != HY_OK)
             continue;
         tried++;
+        hy_caps(other.h, &other.caps);
+        emulates = emulates_guests(&rig->caps) || emulates_guests(&other.caps);
         a = counter_new(rig, HY_IRQ_NONE);
         b = counter_new(&other, HY_IRQ_NONE);
         counter_run(a, 1, 50);
@@ -190,6 +192,7 @@ static void registers_move_between_backends(struct rig *rig)
         guest_free(a);
         guest_free(b);
         OK(hy_close(other.h));
+        emulates = emulates_guests(&rig->caps);
     }
     if (!tried)
         SKIP("no other backend here");

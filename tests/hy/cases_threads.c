@@ -91,7 +91,7 @@ static void kick_many(struct rig *rig, uint32_t irq, const uint8_t *code, size_t
 static void random_kicks_are_never_lost_or_doubled(struct rig *rig)
 {
     static const uint8_t runs[] = {0xeb, 0xfe}, exits[] = {0xe6, 0x10, 0xeb, 0xfc}, halts[] = {0xfb, 0xf4, 0xeb, 0xfd};
-    unsigned count = rig->slow ? 100000 : 2000;
+    unsigned count = rig->slow ? 100000 : 500;
 
     kick_many(rig, HY_IRQ_NONE, runs, sizeof runs, count);
     kick_many(rig, HY_IRQ_NONE, exits, sizeof exits, count);
@@ -195,7 +195,7 @@ static void changes_under_running_cpus(struct rig *rig)
     pthread_t threads[CPUS];
     _Atomic int stop = 0;
     uint64_t bits[2];
-    int rounds = rig->slow ? 3000 : 150;
+    int rounds = rig->slow ? 3000 : 40;
 
     NEED(rig, HY_CAN_ROAM);
     if (rig->caps.max_cpus < CPUS)

@@ -87,8 +87,9 @@ void guest_gate_long(struct guest *, unsigned vector, uint64_t to);
 void guest_gate_protected(struct guest *, unsigned vector, uint32_t to);
 void guest_gate_real(struct guest *, unsigned vector, uint16_t to);
 
-/* The backend is a hypervisor, and its speed says that it is built on software: set once. */
+/* A backend in use is a hypervisor, and its speed says that it is built on software. */
 extern bool emulates;
+bool emulates_guests(const struct hy_caps *);
 
 /* hy_run with a deadline; HY_EXIT_NONE is run over. A guest that does not exit fails the case. */
 hy_exit *run(hy_cpu *);

@@ -10,6 +10,8 @@
 
 bool emulates;
 
+bool emulates_guests(const struct hy_caps *caps) { return !(caps->can & HY_CAN_JIT) && caps->speed && caps->speed < 50000000; }
+
 void milliseconds(unsigned n)
 {
     struct timespec t = {.tv_sec = n / 1000, .tv_nsec = (long)(n % 1000) * 1000000};

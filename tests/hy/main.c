@@ -194,7 +194,7 @@ int main(int argc, char **argv)
         return 77;
     }
     hy_caps(rig.h, &rig.caps);
-    emulates = !(rig.caps.can & HY_CAN_JIT) && rig.caps.speed && rig.caps.speed < 50000000;
+    emulates = emulates_guests(&rig.caps);
     printf("backend %s, %.1f million guest instructions a second\n", hy_name(rig.h), (double)rig.caps.speed / 1e6);
     status = run_all(&rig, argv + at, argc - at);
     hy_close(rig.h);

@@ -247,8 +247,8 @@ static int exit_msr(hyb_cpu *cpu, int write)
     struct kvm_run *run = cpu->run;
 
     cpu->awaits = 1;
-    /* A value that KVM refuses is the guest's fault, unless the register is ours (x2APIC ones come this way with HY_IRQ_NONE). */
-    if (run->msr.reason == KVM_MSR_EXIT_REASON_INVAL && !msr_trapped(cpu->vm, run->msr.index, write)) {
+    /* What KVM does not know or refuses is the guest's fault, unless the register is ours (x2APIC ones come this way with HY_IRQ_NONE). */
+    if (!msr_trapped(cpu->vm, run->msr.index, write)) {
         run->msr.error = 1;
         return 0;
     }
@@ -363,7 +363,7 @@ static void ready_update(hyb_cpu *cpu)
     const struct kvm_run *run = cpu->run;
 
     cpu->injected = 0;
-    cpu->exit.ready = (uint8_t)((run->ready_for_interrupt_injection && run->if_flag && cpu->vm->irq == HY_IRQ_NONE ? 1 : 0) | 2);
+    cpu->exit.ready = (uint8_t)((run->ready_for_interrupt_injection && run->if_flag ? 1 : 0) | 2);
 }
 
 /* The thread that kicks are sent to: CPUs roam. */
@@ -495,7 +495,7 @@ hy_err kvm_inject(hyb_cpu *cpu, const struct hy_event *event)
 
 hy_err kvm_window(hyb_cpu *cpu, unsigned mask)
 {
-    if (mask & 1u << HY_EV_INTR && cpu->vm->irq != HY_IRQ_NONE)
+    if (mask & 1u << HY_EV_INTR && cpu->vm->irq == HY_IRQ_FULL)
         return hyb_fail(HY_E_NOTSUP, 0, "kvm", "hy_window", "interrupts come through the controller below");
     cpu->window = (uint8_t)mask;
     return HY_OK;

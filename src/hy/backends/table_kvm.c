@@ -2,4 +2,4 @@
 /* Linux on x86-64. */
 #include "hy/hy_backend.h"
 
-const struct hy_backend *const hy_backends[] = {&hy_backend_kvm, NULL};
+const struct hy_backend *const hy_backends[] = {&hy_backend_kvm, &hy_backend_soft, NULL};

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/* soft_state.c - saved state and time of the software backend.
+ *
+ * HY_S_ALL: magic, then the length of the CPU's field records, the records, and the APIC's records (none with HY_IRQ_NONE). All of it is hostile: fields_load()
+ * checks the form, cpu_state_check() and apic_loaded() the values; on a refusal the CPU is as it was, but its APIC may be anything that is safe.
+ */
+#include "hy/backends/soft.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "cpu/x87.h"
+#include "cpu/xsave.h"
+
+#define ALL_MAGIC UINT32_C(0x316f7368) /* "hso1" */
+#define ALL_HEAD  8
+
+static hy_err too_small(void) { return soft_fail(HY_E_RANGE, "hy_save", "the state is longer than the room for it"); }
+static hy_err malformed(void) { return soft_fail(HY_E_INVAL, "hy_load", "the saved state is malformed, or of another backend"); }
+
+#define S(member, meaning) FIELD(struct cpu_state, member, meaning)
+static const struct field event_fields[] = {
+    S(interrupt_shadow, "1 after STI, 2 after MOV SS"), S(nmi_blocked, "NMIs blocked until IRET"), S(nmi_pending, "NMIs that wait"),
+    S(halted, "1 halted, 2 waiting for SIPI"), S(event_kind, "injected event: kind"), S(event_vector, "injected event: vector"),
+    S(event_has_error, "injected event: has an error code"), S(event_pending, "injected event waits"), S(event_error, "injected event: error code"),
+    S(event_address, "injected event: address"), S(pending_db, "DR6 bits of a #DB that waits"), FIELD_END,
+};
+#undef S
+
+/* ---- the XSAVE image, SDM volume 1, 13.4 ---------------------------------------------------------------------------------------------------------- */
+
+#define FX_MXCSR      24
+#define FX_MXCSR_MASK 28
+#define FX_XMM        160
+
+static void fpu_save(struct cpu *cpu, uint8_t *p)
+{
+    memset(p, 0, XSAVE_MAX_SIZE);
+    x87_put_fxsave(&cpu->state.x87, p, true);
+    store_le32(p + FX_MXCSR, cpu->state.mxcsr);
+    store_le32(p + FX_MXCSR_MASK, 0xffff);
+    store_le64(p + XSAVE_LEGACY_SIZE, XSAVE_COMPONENTS);
+    for (unsigned i = 0; i < 16; i++) {
+        memcpy(p + FX_XMM + 16 * i, &cpu->state.vec[i], 16);
+        memcpy(p + XSAVE_AVX_OFFSET + 16 * i, &cpu->state.vec[i].q[2], 16);
+    }
+    store_le32(p + XSAVE_PKRU_OFFSET, cpu->state.pkru);
+}
+
+static hy_err fpu_load(struct cpu *cpu, const uint8_t *p)
+{
+    uint64_t present = load_le64(p + XSAVE_LEGACY_SIZE);
+
+    /* XCOMP_BV must be 0 (uncompacted), MXCSR's reserved bits clear. */
+    if (present & ~XSAVE_COMPONENTS || load_le64(p + XSAVE_LEGACY_SIZE + 8) || load_le32(p + FX_MXCSR) >> 16)
+        return malformed();
+    if (present & XCR0_X87)
+        x87_get_fxsave(&cpu->state.x87, p, true);
+    cpu->state.mxcsr = load_le32(p + FX_MXCSR);
+    for (unsigned i = 0; i < 16; i++) {
+        memset(&cpu->state.vec[i], 0, sizeof cpu->state.vec[i]);
+        if (present & XCR0_SSE)
+            memcpy(&cpu->state.vec[i], p + FX_XMM + 16 * i, 16);
+        if (present & XCR0_AVX)
+            memcpy(&cpu->state.vec[i].q[2], p + XSAVE_AVX_OFFSET + 16 * i, 16);
+    }
+    cpu_set_pkru(cpu, present & XCR0_PKRU ? load_le32(p + XSAVE_PKRU_OFFSET) : 0);
+    return HY_OK;
+}
+
+/* ---- fields ---------------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Loads records into the CPU's state when the result can be. */
+static hy_err state_load(struct cpu *cpu, const struct field *table, const void *data, size_t len)
+{
+    struct cpu_state *old = malloc(sizeof *old);
+    hy_err err = HY_OK;
+
+    if (!old)
+        return soft_fail(HY_E_NOMEM, "hy_load", "");
+    cpu_state_flush(cpu);
+    *old = cpu->state;
+    if (fields_load(table, &cpu->state, data, len, NULL) || cpu->state.zero || cpu_state_check(cpu, NULL)) {
+        cpu->state = *old;
+        err = malformed();
+    }
+    free(old);
+    cpu_flags_set(cpu, cpu->state.rflags);
+    cpu_tlb_flush_all(cpu);
+    cpu_state_changed(cpu);
+    cpu_request(cpu, CPU_REQ_WINDOW);
+    return err;
+}
+
+static size_t all_save(struct cpu *cpu, uint8_t *buf, size_t room)
+{
+    size_t of_cpu = fields_save(cpu_fields, &cpu->state, NULL, 0);
+    size_t of_apic = cpu->apic ? fields_save(apic_fields, cpu->apic, NULL, 0) : 0;
+
+    if (room >= ALL_HEAD + of_cpu + of_apic) {
+        store_le32(buf, ALL_MAGIC);
+        store_le32(buf + 4, (uint32_t)of_cpu);
+        fields_save(cpu_fields, &cpu->state, buf + ALL_HEAD, of_cpu);
+        if (cpu->apic)
+            fields_save(apic_fields, cpu->apic, buf + ALL_HEAD + of_cpu, of_apic);
+    }
+    return ALL_HEAD + of_cpu + of_apic;
+}
+
+static hy_err all_load(struct cpu *cpu, const uint8_t *buf, size_t len)
+{
+    size_t of_cpu, of_apic;
+    hy_err err;
+
+    if (len < ALL_HEAD || load_le32(buf) != ALL_MAGIC || load_le32(buf + 4) > len - ALL_HEAD)
+        return malformed();
+    of_cpu = load_le32(buf + 4);
+    of_apic = len - ALL_HEAD - of_cpu;
+    if (!of_cpu || !of_apic != !cpu->apic)
+        return malformed();
+    err = state_load(cpu, cpu_fields, buf + ALL_HEAD, of_cpu);
+    if (err || !cpu->apic)
+        return err;
+    if (fields_load(apic_fields, cpu->apic, buf + ALL_HEAD + of_cpu, of_apic, NULL))
+        return malformed();
+    if (apic_loaded(cpu->apic, NULL)) {
+        apic_reset(cpu->apic, false);
+        return malformed();
+    }
+    cpu_timer_set(cpu, apic_timer_deadline(cpu->apic));
+    cpu_request(cpu, CPU_REQ_INTERRUPT | CPU_REQ_TIMER);
+    return HY_OK;
+}
+
+hy_err soft_save(hyb_vm *vm, hyb_cpu *cpu, int what, void *buf, size_t *len)
+{
+    size_t room = *len;
+
+    (void)vm;
+    if (cpu)
+        cpu_state_flush(cpu->cpu);
+    switch (what) {
+    case HY_S_FPU:
+        *len = XSAVE_MAX_SIZE;
+        if (room >= *len)
+            fpu_save(cpu->cpu, buf);
+        break;
+    case HY_S_EVENTS: *len = fields_save(event_fields, &cpu->cpu->state, buf, room); break;
+    case HY_S_ALL: *len = all_save(cpu->cpu, buf, room); break;
+    default: return soft_fail(HY_E_NOTSUP, "hy_save", "this backend keeps that in HY_S_ALL");
+    }
+    return room < *len ? too_small() : HY_OK;
+}
+
+hy_err soft_load(hyb_vm *vm, hyb_cpu *cpu, int what, const void *buf, size_t len)
+{
+    (void)vm;
+    switch (what) {
+    case HY_S_FPU: return len == XSAVE_MAX_SIZE ? fpu_load(cpu->cpu, buf) : malformed();
+    case HY_S_EVENTS: return state_load(cpu->cpu, event_fields, buf, len);
+    case HY_S_ALL: return all_load(cpu->cpu, buf, len);
+    default: return soft_fail(HY_E_NOTSUP, "hy_load", "this backend keeps that in HY_S_ALL");
+    }
+}
+
+/* ---- time ------------------------------------------------------------------------------------------------------------------------------------------- */
+
+uint64_t soft_now(void *opaque)
+{
+    struct hyb_vm *vm = opaque;
+    uint64_t frozen = atomic_load_explicit(&vm->frozen_at, memory_order_relaxed);
+
+    return frozen != UINT64_MAX ? frozen : clock_ns() - atomic_load_explicit(&vm->base, memory_order_relaxed);
+}
+
+uint64_t soft_ticks(void *opaque)
+{
+    struct hyb_vm *vm = opaque;
+    uint64_t ns = soft_now(vm), hz = vm->vm.tsc_hz, second = UINT64_C(1000000000);
+
+    return hz == second ? ns : ns / second * hz + ns % second * hz / second;
+}
+
+/* The guest's paravirtual clock and TSC are the VM's clock plus offsets, so that setting them moves no timer of the APICs. */
+hy_err soft_clock(hyb_vm *vm, int running, struct hy_clock *get, const struct hy_clock *set)
+{
+    uint64_t now = soft_now(vm), ticks;
+
+    if (running == 0)
+        atomic_store(&vm->frozen_at, now); /* before the TSC is read */
+    ticks = vm->vm.cpus[0] ? cpu_tsc(vm->vm.cpus[0]) : soft_ticks(vm);
+    if (set) {
+        vm->guest_ns_offset = set->guest_ns - now;
+        for (uint32_t i = 0; i < vm->vm.cpu_count; i++) {
+            struct cpu *cpu = vm->vm.cpus[i];
+
+            if (cpu)
+                cpu->state.tsc_offset += set->ticks - ticks;
+            if (cpu && cpu->apic)
+                apic_tsc_changed(cpu->apic);
+        }
+        ticks = set->ticks;
+    }
+    if (get)
+        *get = (struct hy_clock){.guest_ns = now + vm->guest_ns_offset, .ticks = ticks};
+    if (running == 1 && atomic_load(&vm->frozen_at) != UINT64_MAX) {
+        atomic_store(&vm->base, clock_ns() - now);
+        atomic_store(&vm->frozen_at, UINT64_MAX);
+    }
+    return HY_OK;
+}
