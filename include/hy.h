@@ -400,8 +400,11 @@ struct hy_event {
     uint64_t addr, esr; /* #PF: CR2. arm64: FAR, ESR                          */
 };
 
-/* Puts an event into the CPU, to be taken when it next enters: INTR only while hy_exit.ready bit 0 (else HY_E_STATE: use hy_window), with
- * HY_IRQ_CPU as the vector that an 8259 above answers to the local APIC (ExtINT), not with HY_IRQ_FULL. EXCEPTION at an instruction boundary (after hy_finish). A NMI waits by itself. Owner's thread. */
+/* Puts an event into the CPU, to be taken when it next enters. Owner's thread.
+ *   INTR       only while hy_exit.ready bit 0 (else HY_E_STATE: use hy_window). With HY_IRQ_CPU it is the vector that an 8259 above us answers to the local APIC
+ *              (ExtINT); with HY_IRQ_FULL HY_E_NOTSUP.
+ *   NMI        waits by itself.
+ *   EXCEPTION  at an instruction boundary, after hy_finish (else HY_E_STATE). */
 hy_err hy_inject(hy_cpu *, const struct hy_event *);
 
 /* Asks for HY_EXIT_WINDOW as soon as an event of the mask (1 << HY_EV_INTR, 1 << HY_EV_NMI) can be injected; 0 withdraws. The request is done with
