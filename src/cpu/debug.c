@@ -67,8 +67,19 @@ bool cpu_debug_wants_steps(const struct cpu *cpu)
     return cpu->state.rflags & (FLAG_TF | FLAG_RF) || cpu->state.pending_db || cpu->state.dr[7] & DR7_ENABLES;
 }
 
+static bool deliver_pending(struct cpu *cpu)
+{
+    if (!cpu->state.pending_db || cpu->state.interrupt_shadow == 2)
+        return false;
+    cpu_debug_note(cpu, cpu->state.pending_db);
+    cpu->state.pending_db = 0;
+    cpu_deliver(cpu, EVENT_EXCEPTION, EXC_DB, false, 0);
+    return true;
+}
+
 void cpu_debug_before(struct cpu *cpu)
 {
+    deliver_pending(cpu); /* a trap of an instruction that was not stepped: SYSRET, a task switch */
     uint64_t flags = cpu->state.rflags;
     cpu->step_armed = (uint8_t)((flags & FLAG_TF ? STEP_TF : 0) | (flags & FLAG_RF ? STEP_RF : 0));
     if (flags & FLAG_RF || !(cpu->state.dr[7] & DR7_ENABLES) || cpu->state.interrupt_shadow == 2)
@@ -87,15 +98,10 @@ bool cpu_debug_after(struct cpu *cpu)
 {
     if (cpu->step_armed & STEP_RF)
         cpu->state.rflags &= ~(uint64_t)FLAG_RF;
-    if (cpu->step_armed & STEP_TF)
+    if (cpu->step_armed & STEP_TF && cpu->state.interrupt_shadow != 2)
         cpu->state.pending_db |= DR6_BS;
     cpu->step_armed = 0;
-    if (!cpu->state.pending_db || cpu->state.interrupt_shadow == 2)
-        return false;
-    cpu_debug_note(cpu, cpu->state.pending_db);
-    cpu->state.pending_db = 0;
-    cpu_deliver(cpu, EVENT_EXCEPTION, EXC_DB, false, 0);
-    return true;
+    return deliver_pending(cpu);
 }
 
 /* ---- MOV DR ------------------------------------------------------------------------------------------------------------------------------------------- */

@@ -261,5 +261,6 @@ void cpu_deliver(struct cpu *cpu, enum cpu_event_source source, unsigned vector,
     cpu->delivering = 0;
     cpu->step_armed = 0;
     cpu->state.interrupt_shadow = 0;
+    cpu->state.halted = 0;
     cpu->state.rip = cpu->next_rip;
 }

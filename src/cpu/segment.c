@@ -171,11 +171,9 @@ void seg_drop_inner(struct cpu *cpu, unsigned cpl)
     for (unsigned i = 0; i < ARRAY_LEN(data); i++) {
         struct cpu_segment *s = &cpu->state.seg[data[i]];
         bool conforming = (s->attributes & (SEG_S | SEG_CODE | SEG_CONFORMING)) == (SEG_S | SEG_CODE | SEG_CONFORMING);
-        if (is_null_selector(s->selector) || (!conforming && seg_dpl(s) < cpl)) {
-            /* A null FS or GS keeps the base that WRMSR or WRFSBASE gave it in long mode. */
-            uint64_t base = is_null_selector(s->selector) ? s->base : 0;
-            *s = (struct cpu_segment){ .base = base, .selector = is_null_selector(s->selector) ? s->selector : 0 };
-        }
+        /* The base stays, as processors have it: WRMSR or WRFSBASE may have set that of FS or GS. */
+        if (!is_null_selector(s->selector) && !conforming && seg_dpl(s) < cpl)
+            *s = (struct cpu_segment){ .base = s->base };
     }
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* syscall.c - SYSCALL, SYSRET, SYSENTER, SYSEXIT: fixed flat segments, as on Intel (SDM volume 3, 5.8.7 and 5.8.8). */
+#include "cpu/debug.h"
 #include "cpu/segment.h"
 
 enum { FLAT_CODE32 = 0xc09b, FLAT_CODE64 = 0xa09b, FLAT_DATA = 0xc093 }; /* attributes: 4 GiB, present, accessed */
@@ -12,15 +13,18 @@ static void enter(struct cpu *cpu, unsigned code, uint16_t cs, uint16_t ss, unsi
     transfer_commit(cpu, &s, cpl, rip);
 }
 
-static void require_64bit(struct cpu *cpu)
+/* Intel has SYSCALL in 64-bit mode only. In compatibility mode it enters at CSTAR, as on AMD, once software has set that: what runs on Intel leaves it 0. */
+static uint64_t syscall_target(struct cpu *cpu)
 {
-    if (cpu->mode != CPU_MODE_64 || !(cpu->state.efer & EFER_SCE))
+    uint64_t target = cpu->mode == CPU_MODE_64 ? cpu->state.lstar : cpu->long_mode ? cpu->state.cstar : 0;
+    if (!(cpu->state.efer & EFER_SCE) || (cpu->mode != CPU_MODE_64 && !target))
         cpu_raise(cpu, EXC_UD);
+    return target;
 }
 
 void exec_syscall(struct cpu *cpu)
 {
-    require_64bit(cpu);
+    uint64_t target = syscall_target(cpu);
     uint64_t flags = cpu_flags_get(cpu);
     uint16_t cs = cpu->state.star >> 32 & 0xfffc;
     cpu->state.gpr[REG_RCX] = cpu->next_rip;
@@ -30,12 +34,15 @@ void exec_syscall(struct cpu *cpu)
     if (!(kept & FLAG_TF))
         cpu->step_armed = 0; /* masked before the trap would have been taken */
     cpu_flags_set(cpu, kept | 2);
-    enter(cpu, FLAT_CODE64, cs, (uint16_t)(cs + 8), 0, cpu->state.lstar);
+    enter(cpu, FLAT_CODE64, cs, (uint16_t)(cs + 8), 0, target);
 }
 
 void exec_sysret(struct cpu *cpu, const struct insn *in)
 {
-    require_64bit(cpu);
+    if (cpu->mode != CPU_MODE_64 || !(cpu->state.efer & EFER_SCE))
+        cpu_raise(cpu, EXC_UD);
+    if (cpu->state.cpl)
+        cpu_raise_error(cpu, EXC_GP, 0);
     bool wide = in->opsize == 8;
     uint64_t rip = cpu->state.gpr[REG_RCX];
     uint16_t base = (uint16_t)(cpu->state.star >> 48);
@@ -43,6 +50,10 @@ void exec_sysret(struct cpu *cpu, const struct insn *in)
         cpu_raise_error(cpu, EXC_GP, 0);
     cpu->state.cpl = 3;
     cpu_flags_set(cpu, (cpu->state.gpr[REG_R8 + 3] & 0x3c7fd7) | 2); /* SDM SYSRET: RF, VM and reserved bits clear */
+    if (cpu->state.rflags & FLAG_TF) { /* the trap comes before the first instruction outside */
+        cpu->state.pending_db |= DR6_BS;
+        cpu->step_armed = 0;
+    }
     uint16_t cs = (uint16_t)((base + (wide ? 16 : 0)) | 3);
     enter(cpu, wide ? FLAT_CODE64 : FLAT_CODE32, cs, (uint16_t)((base + 8) | 3), 3, wide ? rip : rip & UINT32_MAX);
 }

@@ -80,6 +80,16 @@ static void exec_int(struct cpu *cpu, const struct insn *in)
     cpu_deliver(cpu, EVENT_SOFTWARE, (unsigned)in->imm & 0xff, false, 0);
 }
 
+/* Takes traps that MOV SS held back with it. */
+static void exec_int1(struct cpu *cpu)
+{
+    uint64_t pending = cpu->state.pending_db;
+    cpu_deliver(cpu, EVENT_PRIVILEGED_SOFTWARE, EXC_DB, false, 0);
+    if (pending)
+        cpu_debug_note(cpu, pending);
+    cpu->state.pending_db = 0;
+}
+
 static void exec_into(struct cpu *cpu)
 {
     if (cpu_flags_get(cpu) & FLAG_OF)
@@ -239,7 +249,7 @@ static bool exec_transfers(struct cpu *cpu, const struct insn *in)
     case OP_SYSEXIT:  exec_sysexit(cpu, in); return true;
     case OP_INT:      exec_int(cpu, in); return true;
     case OP_INT3:     cpu_deliver(cpu, EVENT_SOFTWARE, EXC_BP, false, 0); return true;
-    case OP_INT1:     cpu_deliver(cpu, EVENT_PRIVILEGED_SOFTWARE, EXC_DB, false, 0); return true;
+    case OP_INT1:     exec_int1(cpu); return true;
     case OP_INTO:     exec_into(cpu); return true;
     default:          return false;
     }

@@ -327,6 +327,14 @@ void exec_ret_far(struct cpu *cpu, const struct insn *in)
 
 /* ---- IRET ---------------------------------------------------------------------------------------------------------------------------------------------------- */
 
+/* IRET ends the blocking of NMIs; one that waits is taken before the next instruction. */
+static void unblock_nmi(struct cpu *cpu)
+{
+    cpu->state.nmi_blocked = 0;
+    if (cpu->state.nmi_pending || cpu->state.event_pending)
+        cpu_request(cpu, CPU_REQ_INTERRUPT);
+}
+
 /* Which flags IRET and POPF at `cpl` may change, and how many bits they see. */
 static uint64_t iret_flags_mask(const struct cpu *cpu, unsigned cpl, unsigned size)
 {
@@ -345,7 +353,7 @@ static void iret_set_flags(struct cpu *cpu, uint64_t value, uint64_t mask)
         value &= ~(uint64_t)FLAG_RF;
     cpu->step_armed &= 1; /* an RF that IRET loads holds for the next instruction */
     cpu_flags_set(cpu, (cpu_flags_get(cpu) & ~mask) | (value & mask));
-    cpu->state.nmi_blocked = 0;
+    unblock_nmi(cpu);
 }
 
 static void iret_flat(struct cpu *cpu, const struct insn *in)
@@ -375,7 +383,7 @@ static void iret_to_task(struct cpu *cpu)
     if (!desc_present(&d))
         raise_selector(cpu, EXC_NP, link, 0);
     task_switch(cpu, &d, TASK_IRET, cpu->next_rip, false, 0, 0);
-    cpu->state.nmi_blocked = 0;
+    unblock_nmi(cpu);
 }
 
 static void iret_to_v8086(struct cpu *cpu, struct stack *s, uint64_t rip, uint16_t cs_selector, uint64_t flags)
