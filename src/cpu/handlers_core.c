@@ -88,17 +88,24 @@ static struct insn insn_again(const struct cpu *cpu, const struct uop *u)
     return in;
 }
 
-void uop_slow(struct cpu *cpu, const struct uop *u)
+/* Not inlined: with the address of a local in the frame, the jump to the next handler would be a call, and the host's stack would grow with each. */
+static __attribute__((noinline)) bool slow_run(struct cpu *cpu, const struct uop *u)
 {
     struct insn in = insn_again(cpu, u);
     cpu->engine->statistics.slow++;
     bool go_on = run_insn(cpu, u, &in, exec_integer);
-    if (go_on && !(insn_op_flags(in.op) & OPF_BRANCH))
-        NEXT;
-    if (go_on) {
+    if (go_on && insn_op_flags(in.op) & OPF_BRANCH) {
         COUNT_INSTRUCTIONS(u);
         cpu->state.rip = cpu->next_rip;
+        go_on = false;
     }
+    return go_on;
+}
+
+void uop_slow(struct cpu *cpu, const struct uop *u)
+{
+    if (slow_run(cpu, u))
+        NEXT;
 }
 
 static bool is_canonical(uint64_t linear) { return (uint64_t)((int64_t)(linear << 16) >> 16) == linear; }
