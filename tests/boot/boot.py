@@ -40,7 +40,8 @@ def tool(name, *arguments):
 
 def start(kernel, initramfs, *options, cmdline="console=ttyS0 quiet"):
     return Console(mezz() + ["run", "--kernel", tool("guest", "kernel", kernel), "--initrd", tool("guest", "initramfs", initramfs),
-                             "--cmdline", cmdline, "--serial", "stdio", *options], echo=sys.stdout)
+                             "--cmdline", cmdline, "--serial", "stdio",
+                             "--backend", os.environ.get("BACKEND", "soft"), *options], echo=sys.stdout)
 
 
 def run(test):
