@@ -29,6 +29,7 @@ struct apic_bus;
 #define APIC_CPUS_MAX        256
 #define APIC_DEFAULT_BASE    UINT64_C(0xfee00000) /* SDM 12.4.1 */
 #define APIC_MMIO_SIZE       4096
+#define APIC_TPR_OFFSET      0x80 /* task priority, whose bits 7..4 are CR8: for embedders whose CR8 lives elsewhere */
 #define APIC_NO_DEADLINE     UINT64_MAX
 
 enum { APIC_BASE_BSP = 1 << 8, APIC_BASE_EXTD = 1 << 10, APIC_BASE_EN = 1 << 11 }; /* IA32_APIC_BASE, SDM 12.4.4 */

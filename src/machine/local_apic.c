@@ -166,8 +166,16 @@ static void sync_priority(struct vcpu *v)
 {
     hy_reg name = HY_CR(8);
     hy_val value = {.u64 = 0};
-    if (hy_get(v->cpu, &name, &value, 1) == HY_OK)
+    if (hy_get(v->cpu, &name, &value, 1) == HY_OK && (value.u64 & 0xf) != apic_get_cr8(v->apic->apic))
         apic_set_cr8(v->apic->apic, value.u64 & 0xf);
+}
+
+/* The guest wrote TPR by MMIO: CR8 is the same register. */
+static void sync_cr8(struct vcpu *v)
+{
+    hy_reg name = HY_CR(8);
+    hy_val value = {.u64 = apic_get_cr8(v->apic->apic)};
+    hy_set(v->cpu, &name, &value, 1);
 }
 
 static bool can_inject(struct vcpu *v)
@@ -229,9 +237,12 @@ bool local_apic_exit(struct vcpu *v, hy_exit *exit)
     if (exit->reason != HY_EXIT_MMIO || !apic_claims(a->apic, exit->u.mmio.gpa))
         return false;
     uint32_t offset = exit->u.mmio.gpa & (APIC_MMIO_SIZE - 1);
-    if (exit->write)
+    if (exit->write) {
         apic_mmio_write(a->apic, offset, exit->u.mmio.data, exit->u.mmio.width);
-    else
+        if (offset == APIC_TPR_OFFSET)
+            sync_cr8(v);
+    } else {
         apic_mmio_read(a->apic, offset, exit->u.mmio.data, exit->u.mmio.width);
+    }
     return true;
 }
