@@ -119,12 +119,13 @@ static void can_write(struct stream *s)
 {
     pthread_mutex_lock(&s->lock);
     flush_locked(s);
-    bool tell = s->refused && s->out_count < OUT_MAX / 2 && s->frontend.writable;
+    struct stream_frontend frontend = s->frontend;
+    bool tell = s->refused && s->out_count < OUT_MAX / 2 && frontend.writable;
     s->refused = s->refused && !tell;
     watch_locked(s);
     pthread_mutex_unlock(&s->lock);
     if (tell)
-        s->frontend.writable(s->frontend.opaque);
+        frontend.writable(frontend.opaque);
 }
 
 void stream_flush(struct stream *s, unsigned ms)
