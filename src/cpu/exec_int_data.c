@@ -190,9 +190,7 @@ void exec_pop(struct cpu *cpu, const struct insn *in)
 void exec_pusha(struct cpu *cpu, const struct insn *in)
 {
     unsigned size = in->opsize;
-    for (unsigned i = 8; i > 0; i--) /* nothing moves before all eight are known to be writable */
-        cpu_probe_write(cpu, stack_linear(cpu, -(int64_t)(i * size), size, MEM_W), size);
-    for (unsigned i = 0; i < 8; i++)
+    for (unsigned i = 0; i < 8; i++) /* a fault leaves those before it written, as on processors */
         memory_store(cpu, stack_linear(cpu, -(int64_t)((i + 1) * size), size, MEM_W), cpu->state.gpr[i], size);
     stack_pointer_set(cpu, cpu->state.gpr[REG_RSP] - 8 * size);
 }
@@ -200,12 +198,11 @@ void exec_pusha(struct cpu *cpu, const struct insn *in)
 void exec_popa(struct cpu *cpu, const struct insn *in)
 {
     unsigned size = in->opsize;
-    uint64_t values[8];
-    for (unsigned i = 0; i < 8; i++)
-        values[i] = memory_load(cpu, stack_linear(cpu, i * size, size, MEM_R), size);
-    for (unsigned i = 0; i < 8; i++)
+    for (unsigned i = 0; i < 8; i++) { /* a fault leaves those before it loaded, as on processors; rSP tells that it did not complete */
+        uint64_t value = memory_load(cpu, stack_linear(cpu, i * size, size, MEM_R), size);
         if (7 - i != REG_RSP)
-            gpr_set(cpu, 7 - i, size, values[i]);
+            gpr_set(cpu, 7 - i, size, value);
+    }
     stack_pointer_set(cpu, cpu->state.gpr[REG_RSP] + 8 * size);
 }
 
@@ -382,8 +379,7 @@ void exec_bound(struct cpu *cpu, const struct insn *in)
     unsigned size = in->opsize;
     uint64_t linear = operand_linear(cpu, in, 2 * size, MEM_R);
     int64_t index = sign_extend(operand_read(cpu, in, 0, size), size);
-    int64_t low = sign_extend(memory_load(cpu, linear, size), size), high = sign_extend(memory_load(cpu, linear + size, size), size);
-    if (index < low || index > high)
+    if (index < sign_extend(memory_load(cpu, linear, size), size) || index > sign_extend(memory_load(cpu, linear + size, size), size))
         cpu_raise(cpu, EXC_BR);
 }
 

@@ -179,6 +179,8 @@ static uint64_t stretch_do(struct cpu *cpu, const struct insn *in, uint64_t coun
             return 0;
         si_at = si_linear(cpu, in, size);
         n = least(n, elements_in_page(si_at, size, backward));
+        if (in->op == OP_MOVS && (n < 2 || !(si = host_for_read(cpu, si_at))))
+            return 0; /* the source's faults come before the destination's */
     }
     di_at = di_linear(cpu, in, size, compares(in->op) ? MEM_R : MEM_W);
     n = least(n, elements_in_page(di_at, size, backward));
@@ -186,7 +188,7 @@ static uint64_t stretch_do(struct cpu *cpu, const struct insn *in, uint64_t coun
         return 0;
     if (in->op == OP_CMPS && !host_for_read(cpu, di_at))
         return 0; /* its faults come first */
-    if (uses_si(in->op) && !(si = host_for_read(cpu, si_at)))
+    if (in->op == OP_CMPS && !(si = host_for_read(cpu, si_at)))
         return 0;
     n = compares(in->op) ? stretch_compare(cpu, in, si, di_at, n, size, backward) : stretch_write(cpu, in, si, di_at, n, size, backward);
     if (n && si)

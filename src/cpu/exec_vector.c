@@ -70,7 +70,9 @@ static void load_vector(struct cpu *cpu, const struct insn *in, unsigned size, u
     uint64_t linear = vector_linear(cpu, in, size, traits, MEM_R);
 
     *out = (union vec){ 0 };
-    if (size <= 8)
+    if (in->op == OP_VCVTPH2PS) /* exception class 11: never checked for alignment */
+        cpu_load_bytes_slow(cpu, cpu_rights_unaligned(cpu), linear, out, size);
+    else if (size <= 8)
         out->q[0] = memory_load(cpu, linear, size);
     else if (size == 16)
         cpu_load_bytes(cpu, linear, out, 16);

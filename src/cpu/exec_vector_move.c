@@ -173,17 +173,23 @@ static void move_mask(struct cpu *cpu, const struct insn *in)
 /* ---- masked moves. Only elements with the mask's sign bit set are accessed, for faults too. Their offsets go on from the first one's, beyond the
  * address size too, as the bytes of one operand do. */
 
+/* Elements are not checked for alignment (SDM vol. 2, exception classes 6 and 12). */
+static uint64_t element_load(struct cpu *cpu, uint64_t linear, unsigned size)
+{
+    return unlikely(cpu->rights == TLB_USER_ALIGNED) ? cpu_load_slow(cpu, TLB_USER, linear, size) : memory_load(cpu, linear, size);
+}
+
 /* Stores elements of `size` bytes at offset; the mask has one sign bit in each. */
 static void store_masked(struct cpu *cpu, const struct insn *in, uint64_t offset, const union vec *value, const union vec *mask, unsigned bytes, unsigned size)
 {
     for (unsigned i = 0; i < bytes; i += size)
         if (mask->b[i + size - 1] & 0x80)
-            cpu_probe_write(cpu, cpu_linear(cpu, in->seg, offset + i, size, MEM_W), size);
+            cpu_probe(cpu, cpu_rights_unaligned(cpu), cpu_linear(cpu, in->seg, offset + i, size, MEM_W), size, MEM_W);
     for (unsigned i = 0; i < bytes; i += size) {
         uint64_t element = 0;
         memcpy(&element, &value->b[i], size);
         if (mask->b[i + size - 1] & 0x80)
-            memory_store(cpu, cpu_linear(cpu, in->seg, offset + i, size, MEM_W), element, size);
+            cpu_store_slow(cpu, cpu_rights_unaligned(cpu), cpu_linear(cpu, in->seg, offset + i, size, MEM_W), element, size);
     }
 }
 
@@ -215,7 +221,7 @@ static void mask_move(struct cpu *cpu, const struct insn *in)
     for (unsigned i = 0; i < in->vl; i += size) {
         if (!(mask->b[i + size - 1] & 0x80))
             continue;
-        uint64_t element = memory_load(cpu, cpu_linear(cpu, in->seg, offset + i, size, MEM_R), size);
+        uint64_t element = element_load(cpu, cpu_linear(cpu, in->seg, offset + i, size, MEM_R), size);
         memcpy(&result.b[i], &element, size);
     }
     vector_write_xmm(cpu, in, in->opnd[0].reg, &result, in->vl);
@@ -272,10 +278,10 @@ static void gather(struct cpu *cpu, const struct insn *in)
         if (!(mask->b[at + g.element_size - 1] & 0x80))
             continue;
         uint64_t linear = cpu_linear(cpu, in->seg, gather_offset(cpu, in, i, g.index_size), g.element_size, MEM_R);
-        uint64_t element = memory_load(cpu, linear, g.element_size);
+        uint64_t element = element_load(cpu, linear, g.element_size);
         memcpy(&dst->b[at], &element, g.element_size);
         memset(&mask->b[at], 0, g.element_size);
-        memset(&dst->b[used], 0, sizeof *dst - used);
+        memset(&dst->b[in->vl], 0, sizeof *dst - in->vl);
         cpu_exit_commit(cpu);
     }
     *mask = (union vec){ 0 };

@@ -207,7 +207,9 @@ static void store_environment(struct cpu *cpu, const struct insn *in, bool regis
         x87_put_registers(x, image + size, 10);
         size += 80;
     }
-    cpu_store_bytes(cpu, operand_linear(cpu, in, size, MEM_W), image, size);
+    uint64_t linear = operand_linear(cpu, in, size, MEM_W);
+    cpu_check_alignment(cpu, linear, environment_opsize(in));
+    cpu_store_bytes(cpu, linear, image, size);
     if (registers) {
         x87_init(x);
     } else {
@@ -221,7 +223,9 @@ static void load_environment(struct cpu *cpu, const struct insn *in, bool regist
     unsigned opsize = environment_opsize(in), size = 14 * opsize / 2 + (registers ? 80 : 0);
     uint8_t image[28 + 80];
 
-    cpu_load_bytes(cpu, operand_linear(cpu, in, size, MEM_R), image, size);
+    uint64_t linear = operand_linear(cpu, in, size, MEM_R);
+    cpu_check_alignment(cpu, linear, opsize);
+    cpu_load_bytes(cpu, linear, image, size);
     unsigned at = x87_get_environment(&cpu->state.x87, image, opsize, is_real(cpu));
     if (registers)
         x87_get_registers(&cpu->state.x87, image + at, 10);

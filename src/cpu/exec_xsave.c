@@ -81,14 +81,21 @@ static void check_mxcsr(struct cpu *cpu, const uint8_t *area)
 
 /* ---- FXSAVE and FXRSTOR. Without CR4.OSFXSR they leave the XMM registers out. */
 
+/* Misalignment comes before the canonical check, whose exception on the stack is another. */
+static uint64_t area_linear(struct cpu *cpu, const struct insn *in, size_t size, unsigned align, uint32_t access)
+{
+    uint64_t at = operand_offset(cpu, in) + cpu->state.seg[in->seg].base;
+    cpu_check_alignment(cpu, at, 4);
+    if (at & (align - 1))
+        cpu_raise_error(cpu, EXC_GP, 0);
+    return operand_linear(cpu, in, size, access);
+}
+
 static uint64_t fxsave_linear(struct cpu *cpu, const struct insn *in, uint32_t access)
 {
     if (cpu->state.cr0 & (CR0_EM | CR0_TS))
         cpu_raise(cpu, EXC_NM);
-    uint64_t linear = operand_linear(cpu, in, 512, access);
-    if (linear & 15)
-        cpu_raise_error(cpu, EXC_GP, 0);
-    return linear;
+    return area_linear(cpu, in, 512, 16, access);
 }
 
 static size_t fxsave_size(const struct cpu *cpu)
@@ -143,9 +150,7 @@ static struct xsave_request xsave_begin(struct cpu *cpu, const struct insn *in)
     r.mask = ((cpu->state.gpr[REG_RDX] << 32) | (uint32_t)cpu->state.gpr[REG_RAX]) & (cpu->state.xcr0 | (r.supervisor ? cpu->state.xss : 0));
     r.mask &= XSAVE_COMPONENTS;
     bool store = in->op != OP_XRSTOR && in->op != OP_XRSTORS;
-    r.linear = operand_linear(cpu, in, XSAVE_LEGACY_SIZE + XSAVE_HEADER_SIZE, store ? MEM_W : MEM_R);
-    if (r.linear & 63)
-        cpu_raise_error(cpu, EXC_GP, 0);
+    r.linear = area_linear(cpu, in, XSAVE_LEGACY_SIZE + XSAVE_HEADER_SIZE, 64, store ? MEM_W : MEM_R);
     return r;
 }
 

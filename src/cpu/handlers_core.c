@@ -112,7 +112,7 @@ static bool is_canonical(uint64_t linear) { return (uint64_t)((int64_t)(linear <
 
 void uop_miss(struct cpu *cpu, const struct uop *u, uint64_t linear, uint32_t access)
 {
-    if ((linear & (MEM_PAGE_SIZE - 1)) > MEM_PAGE_SIZE - 8 || (cpu->mode == CPU_MODE_64 && !is_canonical(linear)))
+    if ((linear & (MEM_PAGE_SIZE - 1)) > MEM_PAGE_SIZE - 8 || (cpu->mode == CPU_MODE_64 && !is_canonical(linear)) || cpu->rights == TLB_USER_ALIGNED)
         return uop_slow(cpu, u);
     cpu->uop = u;
     cpu_probe(cpu, cpu->rights, linear, 1, access & MEM_W ? MEM_W : MEM_R);

@@ -51,7 +51,7 @@ static bool lower_effective(const struct insn *in, struct uop *u)
 static int lower_address(const struct lowering *low, const struct insn *in, struct uop *u)
 {
     bool has_base = in->seg == INSN_FS || in->seg == INSN_GS;
-    if (is_64(low) ? in->asize < 4 : !low->cpu->flat || in->asize != 4 || has_base)
+    if (is_64(low) ? in->asize < 4 : !low->cpu->flat || in->asize != 4 || has_base || in->seg == INSN_CS /* not writable */)
         return -1;
     if (in->vsib || !lower_effective(in, u))
         return -1;

@@ -227,6 +227,8 @@ static unsigned pieces_get(struct cpu *cpu, unsigned rights, uint64_t linear, si
     if (rights == TLB_USER_ALIGNED) {
         if ((len == 2 || len == 4 || len == 8) && linear & (len - 1))
             cpu_raise_error(cpu, EXC_AC, 0);
+        if (len == 10 && linear & 7) /* x87 */
+            cpu_raise_error(cpu, EXC_AC, 0);
         rights = TLB_USER;
     }
     if (!len)

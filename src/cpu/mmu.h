@@ -157,6 +157,19 @@ static inline const struct tlb_entry *cpu_fetch_page(struct cpu *cpu, uint64_t l
     return likely((linear & TLB_PAGE_MASK) == e->exec_tag) ? e : cpu_fetch_page_slow(cpu, linear);
 }
 
+/* The alignment check (SDM vol. 3, 6.15 #AC) for operands whose accesses do not show their kind by their size. */
+static inline void cpu_check_alignment(struct cpu *cpu, uint64_t linear, unsigned align)
+{
+    if (unlikely(cpu->rights == TLB_USER_ALIGNED) && linear & (align - 1))
+        cpu_raise_error(cpu, EXC_AC, 0);
+}
+
+/* The rights of the running code for accesses that are never checked for alignment: gathers, masked moves. */
+static inline unsigned cpu_rights_unaligned(const struct cpu *cpu)
+{
+    return cpu->rights == TLB_USER_ALIGNED ? TLB_USER : cpu->rights;
+}
+
 /* ---- segmentation (segment.c) -------------------------------------------------------------------------------------------------------------------- */
 
 /* The linear address of [offset, offset + len) in segment `seg` (enum SEG_*) for `access` (MEM_R, MEM_W bits; 0: no access rights, as for INVLPG in

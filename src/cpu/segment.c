@@ -36,8 +36,11 @@ uint64_t cpu_linear(struct cpu *cpu, unsigned seg, uint64_t offset, size_t len, 
     const struct cpu_segment *s = &cpu->state.seg[seg];
     if (cpu->mode == CPU_MODE_64) {
         uint64_t linear = offset + (seg == SEG_FS || seg == SEG_GS ? s->base : 0);
-        if (access && (!is_canonical48(linear) || !is_canonical48(linear + len - 1)))
+        if (access && (!is_canonical48(linear) || !is_canonical48(linear + len - 1))) {
+            if (is_canonical48(linear) && (len == 2 || len == 4 || len == 8))
+                cpu_check_alignment(cpu, linear, (unsigned)len); /* comes before what the last byte shows */
             cpu_raise_error(cpu, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
+        }
         return linear;
     }
     bool typed = !cpu_is_flatly_addressed(cpu);
@@ -359,8 +362,8 @@ void exec_arpl(struct cpu *cpu, const struct insn *in)
 {
     uint16_t dst = (uint16_t)operand_read(cpu, in, 0, 2), src = (uint16_t)operand_read(cpu, in, 1, 2);
     bool raise = (dst & 3) < (src & 3);
-    if (in->opnd[0].kind != OPND_GPR || raise)
-        operand_write(cpu, in, 0, 2, raise ? (uint16_t)((dst & ~3) | (src & 3)) : dst);
+    if (raise) /* else memory need not even be writable */
+        operand_write(cpu, in, 0, 2, (uint16_t)((dst & ~3) | (src & 3)));
     zero_flag_set(cpu, raise);
 }
 

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The differential tester: random ring-3 instructions with random state, run on the host's processor and on the software CPU, must end in the
+ * same state. generate.c makes a case from (seed, number), native.c runs cases in a forked child, guest.c on the software CPU, compare.c holds
+ * what may differ (results that the manuals leave undefined).
+ */
+#ifndef TESTS_CPU_DIFF_DIFF_H
+#define TESTS_CPU_DIFF_DIFF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cpu/decode.h"
+#include "cpu/values.h"
+
+/* The linear address space that both sides show to the tested instructions; all else is absent there. */
+enum {
+    CODE_BASE = 0x10000000, CODE_SIZE = 0x2000, /* read, execute; filled with HLT (a #GP at CPL 3 that ends a case) */
+    DATA_BASE = 0x20001000, DATA_SIZE = 0x2000, /* read, write */
+    CONST_BASE = DATA_BASE + DATA_SIZE, CONST_SIZE = 0x1000, /* read only */
+    FILLER = 0xf4,
+    CASE_CODE_MAX = 60, CASE_INSNS_MAX = 4,
+};
+
+/* Selectors of a Linux process, which the guest gets too. */
+enum { CS_32 = 0x23, DS_ALL = 0x2b, CS_64 = 0x33 };
+
+struct diff_regs {
+    uint64_t gpr[16];
+    uint64_t rip, rflags, gs_base;
+    union vec vec[16];
+    struct f80 st[8];          /* ST(0) first */
+    uint16_t fcw, fsw, fop;
+    uint8_t tags;              /* abridged: bit i set: physical register i is in use */
+    uint32_t mxcsr;
+    uint64_t fip, fdp;
+    uint16_t cs;
+};
+
+struct diff_case {
+    struct diff_regs regs;
+    uint64_t seed, number;
+    uint64_t memory_seed;      /* fill_memory() */
+    uint8_t mode;              /* CPU_MODE_32 or CPU_MODE_64 */
+    bool step;                 /* run one instruction with EFLAGS.TF; else until the HLT behind (or another fault) */
+    uint8_t code_len, count;
+    uint8_t code[CASE_CODE_MAX];
+    struct insn insns[CASE_INSNS_MAX]; /* as decoded */
+};
+
+struct diff_result {
+    struct diff_regs regs;
+    uint8_t vector;            /* of the exception that ended it: 1 after a step, 13 at the HLT, or a fault */
+    uint32_t error;
+    uint64_t address;          /* CR2 of #PF */
+    uint8_t memory[DATA_SIZE];
+};
+
+/* ---- random numbers ---- */
+
+struct rng { uint64_t state; };
+
+static inline uint64_t rng_next(struct rng *r) /* splitmix64 */
+{
+    uint64_t z = r->state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* 0 .. n - 1 */
+static inline unsigned rng_below(struct rng *r, unsigned n)
+{
+    return (unsigned)((rng_next(r) >> 32) * n >> 32);
+}
+
+static inline bool rng_percent(struct rng *r, unsigned percent)
+{
+    return rng_below(r, 100) < percent;
+}
+
+/* ---- generate.c ---- */
+
+struct generator;
+
+/* What to test: only the operation whose name is `only` (NULL: all), only code size `mode` (-1: both). */
+struct generator *generator_new(const char *only, int mode);
+void generator_free(struct generator *);
+/* How many opcode rows it draws from. */
+unsigned generator_rows(const struct generator *);
+void generate_case(const struct generator *, uint64_t seed, uint64_t number, struct diff_case *out);
+/* The initial bytes of the data pages and the constant page (DATA_SIZE + CONST_SIZE). */
+void fill_memory(uint64_t memory_seed, uint8_t *out);
+
+/* ---- native.c ---- */
+
+struct native;
+
+struct native *native_new(unsigned batch); /* NULL: this host cannot */
+void native_free(struct native *);
+/* Runs `count` <= batch cases in a child. Returns how many it finished: fewer when the child died in the next one. */
+unsigned native_run(struct native *, const struct diff_case *cases, unsigned count, struct diff_result *results);
+bool native_has(enum insn_feature feature);
+
+/* ---- guest.c ---- */
+
+struct guest;
+
+struct guest *guest_new(void);
+void guest_free(struct guest *);
+void guest_run(struct guest *, const struct diff_case *, struct diff_result *);
+
+/* ---- compare.c ---- */
+
+/* Flags that the instruction leaves undefined. `known`: the register state before it is that of the case. */
+uint64_t undefined_flags(const struct diff_case *, const struct insn *, bool known);
+
+/* Whether the two agree; when not, says how on stdout if `verbose`. */
+bool results_agree(const struct diff_case *, const struct diff_result *native, const struct diff_result *guest, bool verbose);
+void print_case(const struct diff_case *);
+
+#endif
