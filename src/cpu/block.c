@@ -64,8 +64,30 @@ int block_cache_new(struct block_cache *c, struct err *err)
     return 0;
 }
 
-void block_cache_free(struct block_cache *c)
+static void page_release(struct code_page *p)
 {
+    mem_block_disarm_code(p->memory, p->offset);
+    mem_block_unref(p->memory);
+}
+
+static void pages_release(struct cpu *cpu)
+{
+    struct block_cache *c = cache_of(cpu);
+    for (unsigned i = 0; i < CODE_PAGE_BUCKETS; i++) {
+        struct code_page *list = c->pages[i];
+        pthread_mutex_lock(&cpu->engine->lock);
+        c->pages[i] = NULL;
+        pthread_mutex_unlock(&cpu->engine->lock);
+        for (; list; list = list->next)
+            page_release(list);
+    }
+    c->free_pages = NULL;
+}
+
+void block_cache_free(struct cpu *cpu)
+{
+    struct block_cache *c = cache_of(cpu);
+    pages_release(cpu);
     for (unsigned i = 0; i < c->chunk_count; i++)
         free(c->chunks[i]);
 }
@@ -74,9 +96,7 @@ void block_cache_flush(struct cpu *cpu)
 {
     struct cpu_engine *engine = cpu->engine;
     struct block_cache *c = &engine->cache;
-    pthread_mutex_lock(&engine->lock);
-    memset(c->pages, 0, sizeof c->pages);
-    pthread_mutex_unlock(&engine->lock);
+    pages_release(cpu);
     c->chunk = 0;
     c->used = 0;
     c->high = ARENA_CHUNK;
@@ -109,8 +129,11 @@ static struct code_page *page_get(struct cpu *cpu, struct mem_block *memory, siz
     struct code_page *p = page_find(c, memory, offset), **bucket = page_bucket(c, memory, offset);
     if (p)
         return p;
-    p = arena_take(c, sizeof *p);
-    *p = (struct code_page){ .memory = memory, .offset = offset, .next = *bucket };
+    if ((p = c->free_pages))
+        c->free_pages = p->next;
+    else
+        p = arena_take(c, sizeof *p);
+    *p = (struct code_page){ .memory = mem_block_ref(memory), .offset = offset, .next = *bucket };
     pthread_mutex_lock(&cpu->engine->lock);
     *bucket = p;
     pthread_mutex_unlock(&cpu->engine->lock);
@@ -140,7 +163,11 @@ bool block_cache_touches(struct cpu *cpu, struct mem_block *memory, size_t offse
 {
     unsigned at = offset & (MEM_PAGE_SIZE - 1);
     struct code_page *p = page_find(cache_of(cpu), memory, offset - at);
-    return p && atomic_load(&p->lines) & line_mask(at, (unsigned)len);
+    if (!p)
+        return false;
+    if (atomic_load(&p->lines) & line_mask(at, (unsigned)len))
+        return true;
+    return atomic_fetch_add(&p->useless, 1) + 1 == USELESS_MAX;
 }
 
 /* ---- killing --------------------------------------------------------------------------------------------------------------------------------------- */
@@ -194,10 +221,9 @@ static void page_remark(struct cpu *cpu, struct code_page *p)
     pthread_mutex_unlock(&cpu->engine->lock);
 }
 
-static void page_written(struct cpu *cpu, struct code_page *p, unsigned start, unsigned len)
+/* The blocks that begin in the bytes or reach into them. */
+static void page_kill(struct cpu *cpu, struct code_page *p, unsigned start, unsigned len)
 {
-    if (!(atomic_load_explicit(&p->lines, memory_order_relaxed) & line_mask(start, len)))
-        return;
     for (unsigned i = 0; i < ARRAY_LEN(p->buckets); i++) {
         for (struct block *b = p->buckets[i], *next; b; b = next) {
             next = b->next;
@@ -210,7 +236,31 @@ static void page_written(struct cpu *cpu, struct code_page *p, unsigned start, u
         if (start < b->bytes - bytes_in_first(b))
             block_kill(cpu, b);
     }
-    page_remark(cpu, p);
+}
+
+static void page_give_up(struct cpu *cpu, struct code_page *p)
+{
+    struct block_cache *c = cache_of(cpu);
+    struct code_page **at = page_bucket(c, p->memory, p->offset);
+    page_kill(cpu, p, 0, MEM_PAGE_SIZE);
+    pthread_mutex_lock(&cpu->engine->lock);
+    while (*at != p)
+        at = &(*at)->next;
+    *at = p->next;
+    pthread_mutex_unlock(&cpu->engine->lock);
+    page_release(p);
+    p->next = c->free_pages;
+    c->free_pages = p;
+}
+
+static void page_written(struct cpu *cpu, struct code_page *p, unsigned start, unsigned len)
+{
+    if (atomic_load_explicit(&p->lines, memory_order_relaxed) & line_mask(start, len)) {
+        page_kill(cpu, p, start, len);
+        page_remark(cpu, p);
+    } else if (atomic_fetch_add(&p->useless, 1) + 1 >= USELESS_MAX) {
+        page_give_up(cpu, p);
+    }
 }
 
 void block_cache_written(struct cpu *cpu, struct mem_block *memory, size_t offset, size_t len)

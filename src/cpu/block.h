@@ -9,7 +9,8 @@
  * their first micro-operation is replaced, so that chains into them end. Their memory returns with the next flush.
  *
  * Own stores, and other threads' (queued, CPU_REQ_CODE), are noticed in lines of 64 bytes: each code page has a 64-bit map of lines with code, set under
- * the engine's lock before the bytes are read (memory.h: writers), and looked at under it by whoever wrote.
+ * the engine's lock before the bytes are read (memory.h: writers), and looked at under it by whoever wrote. A page whose flag makes many stores slow for nothing
+ * is given up: its blocks die and the flag goes, until code is decoded from it again.
  */
 #ifndef CPU_BLOCK_H
 #define CPU_BLOCK_H
@@ -24,6 +25,7 @@ enum {
     CODE_PAGE_BUCKETS = 4096,
     JUMP_CACHE_ENTRIES = 4096,
     WRITTEN_MAX = 64,                  /* queued writes of other threads; more flush everything       */
+    USELESS_MAX = 64,                  /* writes to a code page that met no code, until it is given up */
 };
 
 struct uop;
@@ -73,6 +75,7 @@ struct code_page {
     _Atomic uint64_t lines;             /* bit i: code in bytes [64 i, 64 i + 64)                     */
     struct block *buckets[16];          /* by start / 4                                              */
     struct block *tails;                /* blocks that start in another page and end here            */
+    _Atomic uint32_t useless;           /* writes that met no code since the page was armed           */
 };
 
 struct jump_entry { uint64_t rip, tag; const struct uop *to; };
@@ -93,11 +96,12 @@ struct block_cache {
     unsigned chunk_count, chunk;
     size_t used, high;                  /* of the current chunk: free from one to the other          */
     struct code_page *pages[CODE_PAGE_BUCKETS];
+    struct code_page *free_pages;
     uint32_t killed;                    /* grows with each block that dies: "did my store hit code?" */
 };
 
 int  block_cache_new(struct block_cache *, struct err *);
-void block_cache_free(struct block_cache *);
+void block_cache_free(struct cpu *);
 void block_cache_flush(struct cpu *);
 
 /* The block at the present rip and mode; decodes it when need be. May raise a fetch fault (state.rip exact, cpu->uop NULL). */
@@ -106,7 +110,7 @@ struct block *block_find(struct cpu *);
 struct block *block_make_one(struct cpu *);
 /* Kills what lies in the bytes. Owner's thread. */
 void block_cache_written(struct cpu *, struct mem_block *, size_t offset, size_t len);
-/* Whether the bytes touch a line with code. Any thread, under the engine's lock. */
+/* Whether the owner must hear of the write: it touches a line with code, or the page is to be given up. Any thread, under the engine's lock. */
 bool block_cache_touches(struct cpu *, struct mem_block *, size_t offset, size_t len);
 
 /* ---- lower.c: from decoded instructions to micro-operations ------------------------------------------------------------------------------------- */

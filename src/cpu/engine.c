@@ -343,7 +343,7 @@ static void engine_enter(struct cpu *cpu, bool run_on)
     atomic_store(&cpu->engine->owned, true);
     cpu_guest_enter(cpu);
     answer_take(cpu);
-    int why = setjmp(cpu->leave);
+    int why = CPU_SETJMP(cpu->leave);
     if (why != LEAVE_NOT)
         land(cpu);
     if (why != LEAVE_FAULT)
@@ -441,7 +441,7 @@ void engine_free(struct cpu *cpu)
         mem_map_unlisten(cpu->vm->map, &engine->listener);
     if (engine) {
         alarm_free(engine->alarm);
-        block_cache_free(&engine->cache);
+        block_cache_free(cpu);
     }
     cpu_sleep_free(cpu->sleep);
     free(cpu->jump_cache);

@@ -9,6 +9,11 @@
 #include "cpu/decode.h"
 #include "cpu/exec_int.h"
 
+/* Meson gives another one where the host's setjmp() unwinds the stack by tables on the way (Windows). */
+#ifndef CPU_SETJMP
+#define CPU_SETJMP(buffer) setjmp(buffer)
+#endif
+
 struct written { struct mem_block *memory; size_t offset, len; };
 
 struct cpu_engine {

@@ -86,10 +86,23 @@ _Atomic uint8_t *mem_block_flags(struct mem_block *block, size_t offset)
 void mem_block_arm_code(struct mem_block *block, size_t offset)
 {
     _Atomic uint8_t *flags = mem_block_flags(block, offset);
+    uint8_t old = atomic_load(flags);
 
+    while ((old & MEM_PAGE_CODE) != MEM_PAGE_CODE && !atomic_compare_exchange_weak(flags, &old, (uint8_t)(old + MEM_PAGE_CODE_ONE)))
+        continue;
     /* Already armed does not mean that the one who armed it is past its barrier. */
-    atomic_fetch_or(flags, MEM_PAGE_CODE);
     barrier_all_threads();
+}
+
+void mem_block_disarm_code(struct mem_block *block, size_t offset)
+{
+    _Atomic uint8_t *flags = mem_block_flags(block, offset);
+    uint8_t old = atomic_load(flags);
+
+    /* A full count has lost track: it stays. */
+    while ((old & MEM_PAGE_CODE) && (old & MEM_PAGE_CODE) != MEM_PAGE_CODE &&
+           !atomic_compare_exchange_weak(flags, &old, (uint8_t)(old - MEM_PAGE_CODE_ONE)))
+        continue;
 }
 
 static struct mem_show *show_find(struct mem_block *block, struct mem_map *map)

@@ -37,8 +37,9 @@ enum { MEM_R = 1, MEM_W = 2, MEM_X = 4 };
 
 /* Page flags: why a writer must call mem_page_written(). */
 enum {
-    MEM_PAGE_CODE  = 1, /* a software CPU holds decoded code from this page        */
-    MEM_PAGE_CLEAN = 2, /* a dirty log is armed and has not seen a write here yet  */
+    MEM_PAGE_CLEAN = 2,    /* a dirty log is armed and has not seen a write here yet                             */
+    MEM_PAGE_CODE  = 0xfc, /* how many software CPUs hold decoded code from this page, in steps of MEM_PAGE_CODE_ONE; all ones: for ever */
+    MEM_PAGE_CODE_ONE = 4,
 };
 
 struct mem_block;
@@ -60,8 +61,10 @@ size_t            mem_block_size(const struct mem_block *);
 /* The flag byte of the page at `offset` (inside the block); the bytes of following pages follow it. */
 _Atomic uint8_t *mem_block_flags(struct mem_block *, size_t offset);
 
-/* Sets MEM_PAGE_CODE on the page at `offset` and waits until every thread's earlier stores there can be seen: call before decoding from it. */
+/* Counts one holder of decoded code in MEM_PAGE_CODE of the page at `offset` and waits until every thread's earlier stores there can be seen: call before
+ * decoding from it. Disarm once for each arm, when nothing decoded from the page is left. Any thread. */
 void mem_block_arm_code(struct mem_block *, size_t offset);
+void mem_block_disarm_code(struct mem_block *, size_t offset);
 
 /* ---- maps -------------------------------------------------------------------------------------------------------------------------------- */
 

@@ -57,7 +57,7 @@ static void arming_sets_the_flag(void **state)
 
     (void)state;
     mem_block_arm_code(block, 4097);
-    assert_int_equal(*mem_block_flags(block, 4096), MEM_PAGE_CODE);
+    assert_int_equal(*mem_block_flags(block, 4096), MEM_PAGE_CODE_ONE);
     assert_int_equal(*mem_block_flags(block, 0), 0);
     mem_touched(block, 8000, 1000); /* beyond the end: ignored */
     mem_touched(block, 0, 0);
