@@ -68,7 +68,7 @@ struct f80 x87_compute(struct fp_env *env, enum x87_arithmetic op, struct fp_num
 static void arithmetic(struct x87_run *r, enum x87_arithmetic op, unsigned pops)
 {
     unsigned dst = r->in->opnd[0].reg & 7, src = r->in->opnd[1].reg & 7;
-    bool missing = x87_missing(r, dst) | x87_missing(r, src);
+    bool missing = x87_missing(r, dst) || x87_missing(r, src);
 
     x87_finish(r, dst, missing ? F80_DEFAULT_NAN : x87_compute(&r->env, op, x87_num(r, dst), x87_num(r, src)), pops);
 }
@@ -103,7 +103,7 @@ void x87_compare(struct x87_run *r, bool missing, struct fp_num with, bool signa
 static void compare_register(struct x87_run *r, bool signalling, unsigned pops)
 {
     unsigned src = r->in->nopnd > 1 ? r->in->opnd[1].reg & 7 : 1;
-    bool missing = x87_missing(r, 0) | x87_missing(r, src);
+    bool missing = x87_missing(r, 0) || x87_missing(r, src);
 
     x87_compare(r, missing, x87_num(r, src), signalling, pops);
 }
@@ -112,7 +112,7 @@ static void compare_register(struct x87_run *r, bool signalling, unsigned pops)
 static void compare_to_flags(struct x87_run *r, bool signalling, unsigned pops)
 {
     unsigned src = r->in->opnd[1].reg & 7;
-    bool missing = x87_missing(r, 0) | x87_missing(r, src);
+    bool missing = x87_missing(r, 0) || x87_missing(r, src);
     enum fp_order order = missing ? FP_UNORDERED : f80_compare(&r->env, x87_num(r, 0), x87_num(r, src), signalling);
     uint16_t condition = condition_of(order);
 
@@ -175,7 +175,7 @@ static void move_conditionally(struct x87_run *r)
 {
     static const uint16_t conditions[4] = { FLAG_CF, FLAG_ZF, FLAG_CF | FLAG_ZF, FLAG_PF };
     unsigned src = r->in->opnd[1].reg & 7;
-    bool missing = x87_missing(r, 0) | x87_missing(r, src), negate = r->in->opcode & 1;
+    bool missing = x87_missing(r, 0) || x87_missing(r, src), negate = r->in->opcode & 1;
     bool holds = (cpu_flags_get(r->cpu) & conditions[r->in->modrm >> 3 & 3]) != 0;
 
     if (!fp_stopped(&r->env))
@@ -225,14 +225,14 @@ static void exponential(struct x87_run *r) { x87_finish(r, 0, x87_missing(r, 0) 
 
 static void scale(struct x87_run *r)
 {
-    bool missing = x87_missing(r, 0) | x87_missing(r, 1);
+    bool missing = x87_missing(r, 0) || x87_missing(r, 1);
 
     x87_finish(r, 0, missing ? F80_DEFAULT_NAN : f80_scale(&r->env, x87_num(r, 0), x87_num(r, 1)), 0);
 }
 
 static void remainder_partial(struct x87_run *r, bool nearest)
 {
-    bool missing = x87_missing(r, 0) | x87_missing(r, 1), partial = false;
+    bool missing = x87_missing(r, 0) || x87_missing(r, 1), partial = false;
     unsigned quotient = 0;
     struct f80 result = missing ? F80_DEFAULT_NAN : f80_rem(&r->env, x87_num(r, 0), x87_num(r, 1), nearest, &quotient, &partial);
 
@@ -250,7 +250,7 @@ static void remainder_partial(struct x87_run *r, bool nearest)
 /* FYL2X, FYL2XP1, FPATAN: the result replaces ST1 and ST0 is popped. */
 static void combine(struct x87_run *r)
 {
-    bool missing = x87_missing(r, 0) | x87_missing(r, 1);
+    bool missing = x87_missing(r, 0) || x87_missing(r, 1);
     struct f80 x = x87_st(r->x, 0), y = x87_st(r->x, 1), result = F80_DEFAULT_NAN;
 
     if (!missing)
