@@ -19,7 +19,7 @@ static uint32_t request_take(struct cpu *cpu, uint32_t bits)
 }
 
 static bool is_open(const struct cpu *cpu) { return cpu->state.rflags & FLAG_IF && !cpu->state.interrupt_shadow; }
-static bool is_open_for_nmi(const struct cpu *cpu) { return !cpu->state.nmi_blocked && (cpu->state.interrupt_shadow & 3) != 2; }
+static bool is_open_for_nmi(const struct cpu *cpu) { return !cpu->state.nmi_blocked && !(cpu->state.interrupt_shadow & 3); } /* STI holds NMIs back too */
 
 void cpu_attend_memory(struct cpu *cpu)
 {
