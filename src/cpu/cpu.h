@@ -107,7 +107,7 @@ struct cpu_state {
     uint32_t mxcsr;
     struct cpu_x87 x87;
     uint8_t  cpl;
-    uint8_t  interrupt_shadow;   /* 1: STI or MOV SS / POP SS in the last instruction (2: MOV SS, which also holds back #DB and NMI) */
+    uint8_t  interrupt_shadow;   /* 1: STI or MOV SS / POP SS in the last instruction (2: MOV SS, which also holds back #DB); NMIs wait too */
     uint8_t  nmi_blocked;        /* until IRET */
     uint8_t  nmi_pending;
     uint8_t  halted;             /* HLT or MWAIT; for HY_MISC: waiting for SIPI is 2 */

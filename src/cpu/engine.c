@@ -287,7 +287,8 @@ static bool run_step(struct cpu *cpu)
 static bool must_attend(const struct cpu *cpu)
 {
     return engine_requested(cpu) || cpu->state.halted || cpu->state.interrupt_shadow || cpu->replay_count ||
-           cpu->window || (cpu->engine->interrupt_waits && cpu->state.rflags & FLAG_IF);
+           cpu->window || cpu->state.event_pending || (cpu->state.nmi_pending && !cpu->state.nmi_blocked) ||
+           (cpu->engine->interrupt_waits && cpu->state.rflags & FLAG_IF);
 }
 
 /* Until there is an exit. */
@@ -334,7 +335,7 @@ void engine_code_changed(struct cpu *cpu)
 static void ready_set(struct cpu *cpu)
 {
     bool open = cpu->state.rflags & FLAG_IF && !cpu->state.interrupt_shadow && !cpu->state.event_pending;
-    cpu->exit.ready = (uint8_t)(open | (cpu->state.nmi_blocked || cpu->state.interrupt_shadow == 2 ? 0 : 2));
+    cpu->exit.ready = (uint8_t)(open | (cpu->state.nmi_blocked || cpu->state.interrupt_shadow ? 0 : 2));
 }
 
 static void engine_enter(struct cpu *cpu, bool run_on)
