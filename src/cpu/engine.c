@@ -234,7 +234,7 @@ static const struct uop *block_at_rip(struct cpu *cpu)
     struct jump_entry *entry = jump_at(cpu, cpu->state.rip);
     struct block *b;
     engine->statistics.lookups++;
-    if (entry->rip == cpu->state.rip && entry->tag == cpu->fetch_tag && entry->to && !engine->dead_from) {
+    if (entry->rip == cpu->state.rip && entry->tag == cpu->fetch_tag && entry->to && !block_of(entry->to)->dead) {
         b = block_of(entry->to);
     } else {
         engine->statistics.lookup_misses++;
