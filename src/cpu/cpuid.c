@@ -46,7 +46,8 @@ enum {
     L1_EDX = 0x0f8bfbff & ~0x2 /* VME */, /* FPU DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2 SS */
     L1_ECX = 1 << 0 | 1 << 1 | 1 << 9 | 1 << 12 | 1 << 13 | 1 << 17 /* PCID */ | 1 << 19 | 1 << 20 | 1 << 21 /* x2APIC */ | 1 << 22 | 1 << 23 |
              1 << 24 /* TSC deadline */ | 1 << 25 | 1 << 26 | 1 << 28 | 1 << 29 | 1 << 30,
-    L7_EBX = 1 << 0 | 1 << 1 /* TSC_ADJUST */ | 1 << 3 | 1 << 5 | 1 << 7 /* SMEP */ | 1 << 8 | 1 << 9 /* ERMS */ | 1 << 10 | 1 << 18 | 1 << 19 | 1 << 20 |
+    L7_EBX = 1 << 0 | 1 << 1 /* TSC_ADJUST */ | 1 << 3 | 1 << 5 | 1 << 6 /* FDP on exceptions only */ | 1 << 7 /* SMEP */ |
+             1 << 8 | 1 << 9 /* ERMS */ | 1 << 10 | 1 << 13 /* no FCS, FDS */ | 1 << 18 | 1 << 19 | 1 << 20 |
              1 << 23 | 1 << 24 | 1 << 29,
     L7_ECX_LOW = 1 << 2 /* UMIP */ | 1 << 3 | 1 << 9 | 1 << 10 | 1 << 22,
     L7_EDX = 1 << 4 /* FSRM */ | 1 << 14 | 1 << 26 /* IBRS, IBPB */ | 1 << 27 /* STIBP */ | 1 << 29 /* ARCH_CAPABILITIES */,

@@ -202,6 +202,29 @@ static uop_fn *const whole_handlers[3][SHAPES] = {
         LOW(u->dst) = (v_q){ (uint##bits##_t)cpu->state.gpr[u->src], 0 };                       \
         NEXT;                                                                                   \
     }                                                                                           \
+    static void vex_load##bits(struct cpu *cpu, const struct uop *u)                            \
+    {                                                                                           \
+        UNLESS(AVX_READY);                                                                      \
+        ACCESS(m, bits, read_tag);                                                              \
+        LOW(u->dst) = (v_q){ host_read(m_host, bits), 0 };                                      \
+        HIGH(u->dst) = (v_q){ 0 };                                                              \
+        NEXT;                                                                                   \
+    }                                                                                           \
+    static void vex_store##bits(struct cpu *cpu, const struct uop *u)                           \
+    {                                                                                           \
+        UNLESS(AVX_READY);                                                                      \
+        ACCESS(m, bits, write_tag);                                                             \
+        host_write(m_host, bits, VEC(u->src)->q[0]);                                            \
+        UOP_STORE_END(m, bits);                                                                 \
+        NEXT;                                                                                   \
+    }                                                                                           \
+    static void vex_from_gpr##bits(struct cpu *cpu, const struct uop *u)                        \
+    {                                                                                           \
+        UNLESS(AVX_READY);                                                                      \
+        LOW(u->dst) = (v_q){ (uint##bits##_t)cpu->state.gpr[u->src], 0 };                       \
+        HIGH(u->dst) = (v_q){ 0 };                                                              \
+        NEXT;                                                                                   \
+    }                                                                                           \
     static void small_to_gpr##bits(struct cpu *cpu, const struct uop *u)                        \
     {                                                                                           \
         UNLESS(SSE_READY);                                                                      \
@@ -252,6 +275,24 @@ static void mask_wide(struct cpu *cpu, const struct uop *u)
     const union vec *v = VEC(u->src);
     UNLESS(AVX_READY);
     cpu->state.gpr[u->dst] = sign_mask(v->q[0]) | sign_mask(v->q[1]) << 8 | sign_mask(v->q[2]) << 16 | sign_mask(v->q[3]) << 24;
+    NEXT;
+}
+
+static void mask_vex(struct cpu *cpu, const struct uop *u)
+{
+    const union vec *v = VEC(u->src);
+    UNLESS(AVX_READY);
+    cpu->state.gpr[u->dst] = sign_mask(v->q[0]) | sign_mask(v->q[1]) << 8;
+    NEXT;
+}
+
+/* VPBROADCASTB of a register; u->insn->vl says how far. */
+static void broadcast_byte(struct cpu *cpu, const struct uop *u)
+{
+    UNLESS(AVX_READY);
+    v_q all = (v_q){ VEC(u->src)->b[0], VEC(u->src)->b[0] } * UINT64_C(0x0101010101010101);
+    LOW(u->dst) = all;
+    HIGH(u->dst) = u->insn->vl == 32 ? all : (v_q){ 0 };
     NEXT;
 }
 
@@ -371,6 +412,20 @@ static uop_fn *choose_legacy(const struct insn *in)
     }
 }
 
+/* VMOVD, VMOVQ, VMOVSS and VMOVSD with memory, and from general registers. */
+static uop_fn *choose_vex(const struct insn *in)
+{
+    bool wide = in->op == OP_MOVQ || in->op == OP_MOVSD || (in->op == OP_MOVD && in->opnd[is_vector(&in->opnd[0])].size == 8);
+
+    if (in->nopnd != 2 || (in->op != OP_MOVQ && in->op != OP_MOVD && in->op != OP_MOVSD && in->op != OP_MOVSS))
+        return NULL;
+    if (is_memory(&in->opnd[0]))
+        return wide ? vex_store64 : vex_store32;
+    if (is_memory(&in->opnd[1]))
+        return wide ? vex_load64 : vex_load32;
+    return in->opnd[1].kind == OPND_GPR ? (wide ? vex_from_gpr64 : vex_from_gpr32) : NULL;
+}
+
 static uop_fn *choose_two(const struct insn *in)
 {
     const struct two_handlers *two = &two_handlers[in->op];
@@ -387,11 +442,12 @@ uop_fn *vector_handler(const struct insn *in)
     switch (in->op) {
     case OP_MOVUPS: case OP_MOVUPD: case OP_MOVDQU: case OP_LDDQU: return choose_whole(in, false);
     case OP_MOVAPS: case OP_MOVAPD: case OP_MOVDQA: case OP_MOVNTPS: case OP_MOVNTPD: case OP_MOVNTDQ: case OP_MOVNTDQA: return choose_whole(in, true);
-    case OP_PMOVMSKB: return !is_vector(&in->opnd[1]) ? NULL : in->vl == 32 ? mask_wide : in->prefix & PFX_VEX ? NULL : mask_legacy;
+    case OP_PMOVMSKB: return !is_vector(&in->opnd[1]) ? NULL : in->vl == 32 ? mask_wide : in->prefix & PFX_VEX ? mask_vex : mask_legacy;
+    case OP_VPBROADCASTB: return is_vector(&in->opnd[1]) ? broadcast_byte : NULL;
     case OP_VZEROUPPER: return clear_upper;
     default: break;
     }
     if (two_handlers[in->op].fn[0][0])
         return choose_two(in);
-    return in->prefix & PFX_VEX ? NULL : choose_legacy(in);
+    return in->prefix & PFX_VEX ? choose_vex(in) : choose_legacy(in);
 }

@@ -34,9 +34,15 @@ static unsigned random_code(struct fp_random *r, uint8_t *code)
         if (x >> 3 & 1)
             code[n++] = 0x40 | (x >> 16 & 0xc);
         code[n++] = 0x0f;
-    } else {
+    } else if (x >> 50 & 7) {
         code[n++] = 0xc5;
         code[n++] = (x >> 16 & 0xff) | (x >> 42 & 1 ? 0x78 : 0);
+    }
+    if (n == 0) { /* VEX.0F38 */
+        code[n++] = 0xc4;
+        code[n++] = 0xe2;
+        code[n++] = 0x79 | (x >> 16 & 4);
+        opcode = x >> 53 & 1 ? 0x78 : x >> 8 & 0xff;
     }
     code[n++] = opcode;
     if (x >> 43 & 1) {

@@ -131,6 +131,23 @@ static void check_instruction(struct rig *rig, struct fp_random *r, const uint8_
     show("was ", &before), show("mine", &mine), show("host", &host);
 }
 
+/* FNSTENV, FLDENV, FNSAVE and FRSTOR in their 16-bit layouts. */
+static void small_images_agree_with_the_host(void **state)
+{
+    static const uint8_t forms[4][3] = { { 0x66, 0xd9, 0x37 }, { 0x66, 0xd9, 0x27 }, { 0x66, 0xdd, 0x37 }, { 0x66, 0xdd, 0x27 } };
+    struct rig *rig = rig_new();
+    struct fp_random r = { 0x1616 };
+
+    (void)state;
+    for (unsigned i = 0; i < 4000; i++) {
+        struct insn in;
+        assert_true(rig_decode(forms[i % 4], 3, &in));
+        check_instruction(rig, &r, forms[i % 4], &in, 6);
+    }
+    rig_free(rig);
+    assert_int_equal(failures, 0);
+}
+
 static void x87_agrees_with_the_host(void **state)
 {
     struct rig *rig = rig_new();
@@ -161,7 +178,7 @@ static void x87_agrees_with_the_host(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(x87_agrees_with_the_host) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(x87_agrees_with_the_host), cmocka_unit_test(small_images_agree_with_the_host) };
     if (!__builtin_cpu_supports("avx2")) {
         fprintf(stderr, "the host has no XSAVE with AVX\n");
         return 77;
