@@ -91,6 +91,7 @@ int  machine_hy_error(hy_err, const char *what, struct err *);
 /* vcpu.c */
 int  vcpus_start(struct machine *, struct err *);
 int  vcpus_make(struct machine *, struct err *); /* makes all vCPUs (afresh); while parked */
+int  vcpus_enter_sandbox(struct machine *, struct err *);
 void vcpus_stop(struct machine *);
 void vcpus_park(struct machine *);              /* returns with every vCPU at an instruction boundary */
 void vcpus_resume(struct machine *);

@@ -256,6 +256,10 @@ int machine_run(struct machine *m, enum machine_end *end, struct err *err)
     if (!r)
         r = vcpus_start(m, err);
     if (!r)
+        r = sandbox_enter_all_threads(m->config.sandbox, err);
+    if (!r)
+        r = vcpus_enter_sandbox(m, err);
+    if (!r)
         r = sandbox_enter_thread(m->config.sandbox, SANDBOX_MAIN | SANDBOX_DEVICE, err);
     if (!r) {
         m->end = MACHINE_END_OFF;

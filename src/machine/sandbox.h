@@ -12,8 +12,10 @@
 
 enum sandbox_thread { SANDBOX_MAIN = 1, SANDBOX_VCPU = 2, SANDBOX_DEVICE = 4 };
 
-/* For the whole process, from the main thread, before others enter theirs. ERR_HOST names what the host lacks and how to go on without. */
+/* No new privileges and Landlock, from the main thread before it starts others. ERR_HOST names what the host lacks and how to go on without. */
 int sandbox_enter_process(enum machine_sandbox, struct log *, struct err *);
+/* When all threads exist: a filter for every one of them, libraries' own included, that allows what any kind may do. Each kind then narrows itself. */
+int sandbox_enter_all_threads(enum machine_sandbox, struct err *);
 /* For the calling thread; `kinds` is a mask of enum sandbox_thread: the union of what they may do. */
 int sandbox_enter_thread(enum machine_sandbox, unsigned kinds, struct err *);
 

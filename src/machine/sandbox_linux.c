@@ -6,6 +6,7 @@
  */
 #include <asm/termbits.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <linux/landlock.h>
 #include <seccomp.h>
 #include <string.h>
@@ -20,7 +21,8 @@
 
 #define KVM_IOCTL_TYPE 0xae
 
-enum { M = SANDBOX_MAIN, V = SANDBOX_VCPU, D = SANDBOX_DEVICE, ALL = M | V | D };
+enum { M = SANDBOX_MAIN, V = SANDBOX_VCPU, D = SANDBOX_DEVICE, ALL = M | V | D,
+       FIRST = 8 /* only in the filter that all threads get first: to narrow themselves */ };
 
 static const struct { int number; unsigned threads; } policy[] = {
     /* memory and threads of the C library */
@@ -41,6 +43,7 @@ static const struct { int number; unsigned threads; } policy[] = {
     {SCMP_SYS(fcntl), M | D}, {SCMP_SYS(io_uring_enter), M | D}, {SCMP_SYS(io_uring_setup), M | D}, {SCMP_SYS(io_uring_register), M | D},
     /* the thread pool for blocking work grows when it is first used; a thread inherits the filter */
     {SCMP_SYS(clone3), M | D}, {SCMP_SYS(clone), M | D}, {SCMP_SYS(prctl), M | D},
+    {SCMP_SYS(seccomp), FIRST}, {SCMP_SYS(prctl), FIRST},
     /* sockets: network helper and stream peers */
     {SCMP_SYS(recvfrom), M | D}, {SCMP_SYS(sendto), M | D}, {SCMP_SYS(recvmsg), M | D}, {SCMP_SYS(sendmsg), M | D}, {SCMP_SYS(recvmmsg), M | D},
     {SCMP_SYS(sendmmsg), M | D}, {SCMP_SYS(accept4), M}, {SCMP_SYS(shutdown), M | D},
@@ -60,10 +63,8 @@ static int add_conditional(scmp_filter_ctx filter)
     return r;
 }
 
-int sandbox_enter_thread(enum machine_sandbox mode, unsigned kinds, struct err *err)
+static int load_filter(enum machine_sandbox mode, unsigned kinds, bool all_threads, struct err *err)
 {
-    if (mode == MACHINE_SANDBOX_OFF)
-        return 0;
     scmp_filter_ctx filter = seccomp_init(mode == MACHINE_SANDBOX_LOG ? SCMP_ACT_LOG : SCMP_ACT_TRAP);
     if (!filter)
         return err_set(err, ERR_HOST, "--sandbox: cannot make a seccomp filter (say --sandbox=off to go without)");
@@ -71,10 +72,22 @@ int sandbox_enter_thread(enum machine_sandbox mode, unsigned kinds, struct err *
     for (size_t i = 0; !r && i < ARRAY_LEN(policy); i++)
         if (policy[i].threads & kinds)
             r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, policy[i].number, 0);
+    if (!r && all_threads)
+        r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
     if (!r)
         r = seccomp_load(filter);
     seccomp_release(filter);
     return r ? err_set(err, ERR_HOST, "--sandbox: the kernel refuses a seccomp filter: %s (say --sandbox=off to go without)", strerror(-r)) : 0;
+}
+
+int sandbox_enter_thread(enum machine_sandbox mode, unsigned kinds, struct err *err)
+{
+    return mode == MACHINE_SANDBOX_OFF ? 0 : load_filter(mode, kinds, false, err);
+}
+
+int sandbox_enter_all_threads(enum machine_sandbox mode, struct err *err)
+{
+    return mode == MACHINE_SANDBOX_OFF ? 0 : load_filter(mode, ALL | FIRST, true, err);
 }
 
 /* All file-system rights that ABI 1 knows, and none granted: from now on no path can be opened. */

@@ -146,9 +146,6 @@ static void *vcpu_main(void *opaque)
 {
     struct vcpu *v = opaque;
     struct machine *m = v->machine;
-    struct err err = ERR_NONE;
-    if (sandbox_enter_thread(m->config.sandbox, SANDBOX_VCPU | (m->cooperative ? SANDBOX_DEVICE : 0), &err))
-        machine_fail(m, "%s", err.text);
     while (!atomic_load(&m->quit)) {
         if (atomic_load(&m->park))
             vcpu_park_here(v);
@@ -159,6 +156,22 @@ static void *vcpu_main(void *opaque)
         local_apic_detach(v);
     hy_cpu_free(v->cpu);
     return NULL;
+}
+
+/* A job, once the vCPU is made: a library may start a thread of its own for that. */
+static int vcpu_enter_sandbox(struct vcpu *v, void *unused, struct err *err)
+{
+    (void)unused;
+    const struct machine *m = v->machine;
+    return sandbox_enter_thread(m->config.sandbox, SANDBOX_VCPU | (m->cooperative ? SANDBOX_DEVICE : 0), err);
+}
+
+int vcpus_enter_sandbox(struct machine *m, struct err *err)
+{
+    int r = 0;
+    for (uint32_t i = 0; !r && i < m->config.cpus; i++)
+        r = vcpu_call(&m->vcpus[i], vcpu_enter_sandbox, NULL, err);
+    return r;
 }
 
 /* A job: makes the vCPU, or makes it afresh after a reset. */
