@@ -12,6 +12,8 @@
 #define BIT(n)       (UINT64_C(1) << (n))
 #define likely(x)    __builtin_expect(!!(x), 1)
 #define unlikely(x)  __builtin_expect(!!(x), 0)
+/* On a function that touches what other threads may write at the same time, on purpose and without an order: guest memory on a guest's behalf. */
+#define MAY_RACE     __attribute__((no_sanitize("thread")))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
 /* Bits high..low of value. */

@@ -44,7 +44,7 @@ void exec_integer(struct cpu *cpu, const struct insn *in)
 
 /* ---- read-modify-write ------------------------------------------------------------------------------------------------------------------------- */
 
-static uint64_t host_load(const void *at, unsigned size)
+static MAY_RACE uint64_t host_load(const void *at, unsigned size)
 {
     switch (size) {
     case 1:  return *(const volatile host_u8 *)at;
@@ -54,7 +54,7 @@ static uint64_t host_load(const void *at, unsigned size)
     }
 }
 
-static void host_store(void *at, uint64_t value, unsigned size)
+static MAY_RACE void host_store(void *at, uint64_t value, unsigned size)
 {
     switch (size) {
     case 1:  *(volatile host_u8 *)at = (uint8_t)value; break;

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "conformance.h"
@@ -106,6 +107,24 @@ void guest_free(struct guest *g)
 
 /* ---- running -------------------------------------------------------------------------------------------------------------------------------------------- */
 
+/* Ends the program when a case takes too long in spite of the deadlines of its runs: a thread that never comes back. */
+static void *case_watch(void *opaque)
+{
+    _Atomic uint64_t *until = opaque;
+
+    for (;;) {
+        uint64_t end = atomic_load(until);
+
+        if (end && clock_ns() > end) {
+            printf("FAILED : a case hangs\n");
+            fflush(stdout);
+            _exit(1);
+        }
+        milliseconds(200);
+    }
+    return NULL;
+}
+
 static int run_case(struct rig *rig, const struct test_case *test)
 {
     int result = setjmp(leave_case);
@@ -135,7 +154,7 @@ static bool wanted(const struct test_case *test, char *const *names, int n)
 
 static const struct test_case *const groups[] = {cases_basic, cases_memory, cases_io, cases_cpu, cases_events, cases_state, cases_threads};
 
-static int run_all(struct rig *rig, char *const *names, int n)
+static int run_all(struct rig *rig, char *const *names, int n, _Atomic uint64_t *deadline)
 {
     int count[4] = {0};
 
@@ -146,7 +165,9 @@ static int run_all(struct rig *rig, char *const *names, int n)
 
             if (!wanted(test, names, n))
                 continue;
+            atomic_store(deadline, start + (rig->slow ? UINT64_C(1200000000000) : UINT64_C(120000000000)));
             result = run_case(rig, test);
+            atomic_store(deadline, 0);
             count[result]++;
             if (result == SKIPPED)
                 printf("skipped %s: %s\n", test->name, skip_reason);
@@ -173,7 +194,9 @@ static int list_cases(void)
 int main(int argc, char **argv)
 {
     struct rig rig = {.backend = "soft", .caps = {.size = sizeof rig.caps}, .seed = 1};
+    static _Atomic uint64_t deadline; /* mutable: of the running case, 0 between cases */
     int at = 1, status;
+    pthread_t watch;
 
     for (; at < argc && argv[at][0] == '-'; at++) {
         if (!strcmp(argv[at], "--list"))
@@ -196,7 +219,9 @@ int main(int argc, char **argv)
     hy_caps(rig.h, &rig.caps);
     emulates = emulates_guests(&rig.caps);
     printf("backend %s, %.1f million guest instructions a second\n", hy_name(rig.h), (double)rig.caps.speed / 1e6);
-    status = run_all(&rig, argv + at, argc - at);
+    if (pthread_create(&watch, NULL, case_watch, &deadline))
+        return 1;
+    status = run_all(&rig, argv + at, argc - at, &deadline);
     hy_close(rig.h);
     return status;
 }
