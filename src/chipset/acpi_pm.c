@@ -154,6 +154,23 @@ static enum bus_status reset_write(void *opaque, uint64_t offset, unsigned size,
     return BUS_OK;
 }
 
+uint8_t acpi_pm_reset_read(void *device)
+{
+    struct device *d = device;
+    pthread_mutex_lock(&d->lock);
+    uint8_t value = from_device(d)->reset_value;
+    pthread_mutex_unlock(&d->lock);
+    return value;
+}
+
+void acpi_pm_reset_write(void *device, uint8_t value)
+{
+    struct device *d = device;
+    pthread_mutex_lock(&d->lock);
+    reset_write(from_device(d), 0, 1, value);
+    pthread_mutex_unlock(&d->lock);
+}
+
 static const struct bus_ops event_ops = {event_read, event_write}, control_ops = {control_read, control_write}, timer_ops = {timer_read, NULL},
                             reset_ops = {reset_read, reset_write};
 
@@ -166,8 +183,7 @@ static int create(struct device *d, const void *config, struct err *err)
     p->event_region = (struct bus_region){.name = "PM1 event", .base = c->event_port, .len = 4, .ops = &event_ops};
     p->control_region = (struct bus_region){.name = "PM1 control", .base = c->control_port, .len = 2, .ops = &control_ops};
     p->timer_region = (struct bus_region){.name = "PM timer", .base = c->timer_port, .len = 4, .ops = &timer_ops};
-    /* It lies inside the dword CF8h of PCI configuration mechanism 1: an access that begins there goes there, hence the priority. */
-    p->reset_region = (struct bus_region){.name = "reset control", .base = c->reset_port, .len = 1, .ops = &reset_ops, .priority = 1};
+    p->reset_region = (struct bus_region){.name = "reset control", .base = c->reset_port, .len = 1, .ops = &reset_ops};
     struct bus_region *regions[] = {&p->event_region, &p->control_region, &p->timer_region, &p->reset_region};
     for (unsigned i = 0; i < ARRAY_LEN(regions); i++) {
         regions[i]->space = BUS_PORT;

@@ -72,12 +72,15 @@ struct acpi_pm_config {
     uint16_t event_port;      /* PM1a event block, 4 bytes          */
     uint16_t control_port;    /* PM1a control block, 2 bytes        */
     uint16_t timer_port;      /* PM timer, 4 bytes                  */
-    uint16_t reset_port;      /* 0xcf9: reset control register; 0: none (then the FADT must not name one) */
+    uint16_t reset_port;      /* 0xcf9: reset control register; 0: none here, since a PCI host bridge answers there and passes it on (below) */
     uint8_t  s5_type, s3_type; /* SLP_TYP values; s3_type 0xff: no S3 */
     struct irq_line sci;
     struct power_sink power;
 };
 void acpi_pm_power_button(struct device *);
+/* The reset control register for a PCI host bridge: CF9h lies inside its CONFIG_ADDRESS at CF8h, and a region of its own there would split dword accesses. */
+uint8_t acpi_pm_reset_read(void *device);
+void acpi_pm_reset_write(void *device, uint8_t value);
 
 /* ---- keyboard controller without keyboard, and port 92h: i8042.c ----------------------------------------------------------------------------------------------- */
 

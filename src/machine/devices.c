@@ -13,6 +13,7 @@
 #include "storage/disk.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
+#include "virtio/net.h"
 #include "virtio/rng.h"
 
 enum { IRQ_TIMER = 0, IRQ_COM1 = 4, IRQ_RTC = 8 };
@@ -92,7 +93,7 @@ static int make_power(struct machine *m, struct err *err)
 {
     struct power_sink power = {power_request, m};
     struct acpi_pm_config pm = {.event_port = LAYOUT_PORT_PM1_EVENT, .control_port = LAYOUT_PORT_PM1_CONTROL, .timer_port = LAYOUT_PORT_PM_TIMER,
-                                .reset_port = LAYOUT_PORT_RESET, .s5_type = ACPI_S5_SLEEP_TYPE, .s3_type = NO_SLEEP, .power = power};
+                                .s5_type = ACPI_S5_SLEEP_TYPE, .s3_type = NO_SLEEP, .power = power};
     struct i8042_config i8042 = {.power = power};
     struct exit_port_config exit_port = {.port = (uint16_t)m->config.exit_port, .power = power};
     int r = machine_gsi(m, LAYOUT_SCI_IRQ, &pm.sci, err);
@@ -158,7 +159,8 @@ static int gsi_line(void *opaque, unsigned gsi, struct irq_line *out, struct err
 static int make_pci_host(struct machine *m, struct err *err)
 {
     struct pci_host_config host = {.ecam_base = LAYOUT_ECAM_BASE, .ecam_buses = LAYOUT_ECAM_BUSES, .low = {LAYOUT_PCI32_BASE, LAYOUT_PCI32_SIZE},
-                                   .high = {layout_pci64_base(m->config.memory), LAYOUT_PCI64_SIZE}, .intx_line = gsi_line, .intx_opaque = m};
+                                   .high = {layout_pci64_base(m->config.memory), LAYOUT_PCI64_SIZE}, .intx_line = gsi_line, .intx_opaque = m,
+                                   .reset_control_read = acpi_pm_reset_read, .reset_control_write = acpi_pm_reset_write, .reset_control_opaque = m->pm};
     return add(m, &pci_host_class, "pci", &host, &m->pci, err);
 }
 
@@ -202,6 +204,23 @@ static int make_console(struct machine *m, struct err *err)
     return 0;
 }
 
+static int make_net(struct machine *m, size_t i, struct err *err)
+{
+    const struct machine_net_config *c = &m->config.nets[i];
+    struct net_user_config user = {.forwards = c->hostfwd, .forward_count = c->hostfwd_count};
+    struct virtio_net_config net = {.pci_host = m->pci, .slot = PCI_SLOT_ANY, .mac = {0x52, 0x54, 0x00, 0x6d, 0x7a, (uint8_t)i}}; /* locally administered */
+    char id[DEVICE_ID_MAX + 1];
+    snprintf(id, sizeof id, "net%zu", i);
+    int r = c->mac ? net_mac_parse(c->mac, net.mac, err) : 0;
+    if (!r)
+        r = net_user_open(&user, &net.link, err);
+    if (r) {
+        err_add(err, "--net user");
+        return r;
+    }
+    return add_function(m, &virtio_net_class, c->id ? c->id : id, &net, NULL, err);
+}
+
 static int make_functions(struct machine *m, struct err *err)
 {
     int r = make_pci_host(m, err);
@@ -210,8 +229,8 @@ static int make_functions(struct machine *m, struct err *err)
         r = make_disk(m, i, err);
     if (!r)
         r = make_console(m, err);
-    if (!r && m->config.net_count)
-        r = err_set(err, ERR_USAGE, "--net: network cards are not there yet");
+    for (size_t i = 0; !r && i < m->config.net_count; i++)
+        r = make_net(m, i, err);
     return r ? r : add_function(m, &virtio_rng_class, "rng0", &rng, NULL, err);
 }
 
