@@ -57,6 +57,8 @@ const struct option config_table[] = {
 static const struct option cpus_table[] = {
     {.key = "boot", .kind = OPTION_UINT, .offset = offsetof(struct config_cpus, boot), .min = 1, .max = MACHINE_CPUS_MAX, .value_name = "N",
         .meaning = "virtual CPUs at boot"},
+    {.key = "disable", .kind = OPTION_STRING, .offset = offsetof(struct config_cpus, disable), .value_name = "A:B",
+        .meaning = "CPU features to hide from the guest, by their names in /proc/cpuinfo: x2apic, avx2, ..."},
     OPTION_END,
 };
 static const struct option memory_table[] = {
@@ -112,6 +114,7 @@ void config_free(struct config *c)
         options_free(disk_table, &c->disk_groups[i]);
     for (size_t i = 0; i < MACHINE_NETS_MAX; i++)
         options_free(net_table, &c->net_groups[i]);
+    options_free(cpus_table, &c->cpus_group);
     options_free(config_table, c);
 }
 
@@ -168,7 +171,7 @@ int config_resolve(struct config *c, struct err *err)
 void config_to_machine(const struct config *c, struct machine_config *out)
 {
     *out = (struct machine_config){
-        .backend = c->backend, .cpus = (uint32_t)c->cpus_group.boot, .memory = c->memory_group.size, .cmdline = c->cmdline ? c->cmdline : "",
+        .backend = c->backend, .cpus = (uint32_t)c->cpus_group.boot, .cpu_disable = c->cpus_group.disable, .memory = c->memory_group.size, .cmdline = c->cmdline ? c->cmdline : "",
         .disk_count = c->disks.count, .net_count = c->nets.count, .serial = c->serial_stream, .console = c->console_stream,
         .exit_port = c->exit_port == NO_PORT ? -1 : (int)c->exit_port, .no_reboot = c->no_reboot, .test_device = c->test_device, .executor = c->executor,
         .irqchip = c->irqchip, .sandbox = c->sandbox, .checkpoint_every = c->checkpoint_every};

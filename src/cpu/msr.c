@@ -275,7 +275,8 @@ bool cpu_msr_write(struct cpu *cpu, uint32_t msr, uint64_t value)
         return true;
     }
     if (is_apic_msr(msr)) {
-        if (!apic_msr_exists(cpu, msr) || !apic_msr_write(cpu->apic, msr, value))
+        bool hidden = msr == APIC_MSR_BASE && value & APIC_BASE_EXTD && !cpuid_bit(cpu, 1, 0, 2, 21); /* CPUID tells whether there is x2APIC mode */
+        if (hidden || !apic_msr_exists(cpu, msr) || !apic_msr_write(cpu->apic, msr, value))
             return false;
         if (msr == APIC_MSR_BASE)
             cpu_tlb_flush_all(cpu); /* the page moved */

@@ -86,6 +86,7 @@ int machine_set_cpuid(struct machine *m, struct err *err)
     if (!t)
         return err_set(err, ERR_HOST, "out of memory");
     size_t n = ENTRIES_MAX;
+    int r = 0;
     hy_err e = hy_cpuid_host(m->hy, t->entry, &n);
     t->n = n;
     bool software = m->caps.can & HY_CAN_JIT;
@@ -105,8 +106,11 @@ int machine_set_cpuid(struct machine *m, struct err *err)
             table_add(t, leaves[0]);
             table_add(t, leaves[1]);
         }
-        e = hy_cpuid(m->vm, HY_ALL_CPUS, t->entry, t->n);
+        r = machine_disable_features(m->config.cpu_disable, t->entry, t->n, err);
+        e = r ? HY_OK : hy_cpuid(m->vm, HY_ALL_CPUS, t->entry, t->n);
     }
     free(t);
+    if (r)
+        return r;
     return e == HY_OK ? 0 : machine_hy_error(e, "setting up CPUID", err);
 }
