@@ -245,6 +245,7 @@ struct cpu_vm {
     void *ticks_opaque;
     uint64_t (*now)(void *opaque);   /* ns of the VM's clock, as apic_bus_config.now; may be NULL without an apic bus. opaque: ticks_opaque */
     struct apic_bus *apic_bus;  /* NULL with HY_IRQ_NONE */
+    struct cpu_alarms *alarms;  /* cpu_alarms_new(); NULL: no APIC timers                                                */
     _Atomic uint32_t stopping;  /* engine's own: cpu_vm_stop(); zero at first                                           */
     const struct cpu_traps *traps; /* MSR ranges and CPUID that leave with an exit (hy_trap); traps.h                    */
 };

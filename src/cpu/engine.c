@@ -409,12 +409,6 @@ void cpu_state_flush(struct cpu *cpu)
 
 /* ---- life --------------------------------------------------------------------------------------------------------------------------------------------------------- */
 
-void cpu_timer_set(struct cpu *cpu, uint64_t ns)
-{
-    if (cpu->engine && cpu->engine->alarm)
-        alarm_set(cpu->engine->alarm, ns);
-}
-
 int engine_new(struct cpu *cpu, struct err *err)
 {
     struct cpu_engine *engine = calloc(1, sizeof *engine);
@@ -426,8 +420,6 @@ int engine_new(struct cpu *cpu, struct err *err)
     engine->cpu = cpu;
     pthread_mutex_init(&engine->lock, NULL);
     int result = block_cache_new(&engine->cache, err);
-    if (!result && cpu->vm->now)
-        result = alarm_new(cpu, &engine->alarm, err);
     if (result)
         return result;
     engine->listener = (struct mem_listener){ .code_written = code_written };
@@ -438,10 +430,10 @@ int engine_new(struct cpu *cpu, struct err *err)
 void engine_free(struct cpu *cpu)
 {
     struct cpu_engine *engine = cpu->engine;
+    cpu_timer_forget(cpu);
     if (engine && engine->listener.code_written)
         mem_map_unlisten(cpu->vm->map, &engine->listener);
     if (engine) {
-        alarm_free(engine->alarm);
         block_cache_free(cpu);
     }
     cpu_sleep_free(cpu->sleep);

@@ -38,8 +38,13 @@ static inline uint32_t engine_block_key(const struct cpu *cpu)
            (cpu->state.seg[SEG_SS].attributes & SEG_DB ? 1u << 4 : 0) | (uint32_t)cpu->long_mode << 5;
 }
 
+/* The thread that raises CPU_REQ_TIMER (alarm.c). A VM with APICs makes it before its vCPUs, when vm->now and cpu_count are set, and frees it after them. */
+int  cpu_alarms_new(struct cpu_vm *, struct err *);
+void cpu_alarms_free(struct cpu_vm *);
 /* The APIC timer's deadline became `ns` (of cpu->vm->now; UINT64_MAX: none): what apic_bus_config.deadline calls. Owner's thread. CPU_REQ_TIMER comes then. */
 void cpu_timer_set(struct cpu *, uint64_t ns);
+/* The vCPU goes away. */
+void cpu_timer_forget(struct cpu *);
 
 /* Whether this host orders memory accesses as x86 does. If not, a VM may have one software CPU only. */
 bool cpu_host_orders_memory(void);

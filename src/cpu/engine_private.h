@@ -28,7 +28,6 @@ struct cpu_engine {
 
     bool answer_due;                  /* cpu->exit waits for its answer                                      */
     bool interrupt_waits;             /* the APIC has one, but IF or a shadow holds it back                  */
-    struct cpu_alarm *alarm;
 
     /* code_written(), any thread */
     struct mem_listener listener;
@@ -54,11 +53,5 @@ static inline uint64_t linear_of_rip(const struct cpu *cpu, uint64_t rip)
 {
     return cpu->mode == CPU_MODE_64 ? rip : (uint32_t)(cpu->state.seg[SEG_CS].base + rip);
 }
-
-/* alarm.c: a thread that raises CPU_REQ_TIMER. */
-struct cpu_alarm;
-int  alarm_new(struct cpu *, struct cpu_alarm **out, struct err *);
-void alarm_free(struct cpu_alarm *);
-void alarm_set(struct cpu_alarm *, uint64_t deadline_ns);
 
 #endif

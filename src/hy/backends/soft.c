@@ -144,11 +144,14 @@ static hy_err vm_bus_make(struct hyb_vm *vm)
         return soft_fail(HY_E_NOMEM, "hy_vm_new", "");
     apic_bus_set_eoi(vm->vm.apic_bus, bus_eoi, vm);
     apic_bus_set_extint(vm->vm.apic_bus, bus_acknowledge, vm);
+    if (cpu_alarms_new(&vm->vm, NULL))
+        return soft_fail(HY_E_HOST, "hy_vm_new", "");
     return HY_OK;
 }
 
 static void soft_vm_free(hyb_vm *vm)
 {
+    cpu_alarms_free(&vm->vm);
     apic_bus_free(vm->vm.apic_bus);
     free(vm);
 }
