@@ -148,11 +148,12 @@ static bool cmpxchg16_slow(struct cpu *cpu, uint64_t linear, void *at, uint64_t 
 
 void exec_cmpxchg16b(struct cpu *cpu, const struct insn *in)
 {
-    uint64_t *gpr = cpu->state.gpr, linear = operand_linear(cpu, in, 16, MEM_R | MEM_W);
+    uint64_t *gpr = cpu->state.gpr;
+    if ((operand_offset(cpu, in) + cpu->state.seg[in->seg].base) & 15) /* before the canonical check, whose exception on the stack is another */
+        cpu_raise_error(cpu, EXC_GP, 0);
+    uint64_t linear = operand_linear(cpu, in, 16, MEM_R | MEM_W);
     uint64_t expected[2] = { gpr[REG_RAX], gpr[REG_RDX] }, desired[2] = { gpr[REG_RBX], gpr[REG_RCX] };
     bool swapped;
-    if (linear & 15)
-        cpu_raise_error(cpu, EXC_GP, 0);
     void *at = cpu_rmw_begin(cpu, linear, 16);
     if (!at || !atomic16_compare_exchange(at, expected, desired, &swapped))
         swapped = cmpxchg16_slow(cpu, linear, at, expected, desired);

@@ -174,6 +174,8 @@ static uint64_t stretch_do(struct cpu *cpu, const struct insn *in, uint64_t coun
     const uint8_t *si = NULL;
     if ((!cpu->flat && cpu->mode != CPU_MODE_64) || in->op == OP_LODS || in->asize == 2 || cpu->rights == TLB_USER_ALIGNED)
         return 0;
+    if (in->op == OP_CMPS && !host_for_read(cpu, di_linear(cpu, in, size, MEM_R)))
+        return 0; /* its faults come first */
     if (uses_si(in->op)) {
         if (in->seg >= SEG_FS)
             return 0;
@@ -186,8 +188,6 @@ static uint64_t stretch_do(struct cpu *cpu, const struct insn *in, uint64_t coun
     n = least(n, elements_in_page(di_at, size, backward));
     if (n < 2)
         return 0;
-    if (in->op == OP_CMPS && !host_for_read(cpu, di_at))
-        return 0; /* its faults come first */
     if (in->op == OP_CMPS && !(si = host_for_read(cpu, si_at)))
         return 0;
     n = compares(in->op) ? stretch_compare(cpu, in, si, di_at, n, size, backward) : stretch_write(cpu, in, si, di_at, n, size, backward);

@@ -118,7 +118,9 @@ static void write_result(struct cpu *cpu, const struct insn *in, const union vec
         return;
     }
     uint64_t linear = vector_linear(cpu, in, o->size, traits, MEM_W);
-    if (o->size == 8)
+    if (in->op == OP_VCVTPS2PH) /* exception class 11: never checked for alignment */
+        cpu_store_bytes_slow(cpu, cpu_rights_unaligned(cpu), linear, value, o->size);
+    else if (o->size == 8)
         cpu_store64(cpu, linear, value->q[0]);
     else
         cpu_store_bytes(cpu, linear, value, o->size);
@@ -164,7 +166,7 @@ static void execute_row(struct cpu *cpu, const struct insn *in, const struct vec
         struct fp_env env = fp_env_from_mxcsr(cpu->state.mxcsr);
         row->function(&env, &result, a, b, bytes, imm);
         if (in->opnd[0].kind == OPND_MEM) /* VCVTPS2PH: fault before MXCSR changes */
-            cpu_probe_write(cpu, vector_linear(cpu, in, in->opnd[0].size, traits, MEM_W), in->opnd[0].size);
+            cpu_probe(cpu, cpu_rights_unaligned(cpu), vector_linear(cpu, in, in->opnd[0].size, traits, MEM_W), in->opnd[0].size, MEM_W);
         if (insn_uses_mmx(in)) /* also when #XM follows */
             vector_enter_mmx(cpu);
         vector_finish_float(cpu, &env);

@@ -197,6 +197,13 @@ static bool execute_memory(struct x87_run *r)
 
 static void store_word(struct cpu *cpu, const struct insn *in, uint16_t value) { operand_write(cpu, in, 0, 2, value); }
 
+/* Its first field is checked for alignment before its last for being canonical. */
+static uint64_t environment_linear(struct cpu *cpu, const struct insn *in, unsigned size, uint32_t access)
+{
+    cpu_check_alignment(cpu, operand_linear(cpu, in, environment_opsize(in), access), environment_opsize(in));
+    return operand_linear(cpu, in, size, access);
+}
+
 static void store_environment(struct cpu *cpu, const struct insn *in, bool registers)
 {
     struct cpu_x87 *x = &cpu->state.x87;
@@ -207,9 +214,7 @@ static void store_environment(struct cpu *cpu, const struct insn *in, bool regis
         x87_put_registers(x, image + size, 10);
         size += 80;
     }
-    uint64_t linear = operand_linear(cpu, in, size, MEM_W);
-    cpu_check_alignment(cpu, linear, environment_opsize(in));
-    cpu_store_bytes(cpu, linear, image, size);
+    cpu_store_bytes(cpu, environment_linear(cpu, in, size, MEM_W), image, size);
     if (registers) {
         x87_init(x);
     } else {
@@ -223,9 +228,7 @@ static void load_environment(struct cpu *cpu, const struct insn *in, bool regist
     unsigned opsize = environment_opsize(in), size = 14 * opsize / 2 + (registers ? 80 : 0);
     uint8_t image[28 + 80];
 
-    uint64_t linear = operand_linear(cpu, in, size, MEM_R);
-    cpu_check_alignment(cpu, linear, opsize);
-    cpu_load_bytes(cpu, linear, image, size);
+    cpu_load_bytes(cpu, environment_linear(cpu, in, size, MEM_R), image, size);
     unsigned at = x87_get_environment(&cpu->state.x87, image, opsize, is_real(cpu));
     if (registers)
         x87_get_registers(&cpu->state.x87, image + at, 10);

@@ -234,7 +234,15 @@ static void remainder_partial(struct x87_run *r, bool nearest)
 {
     bool missing = x87_missing(r, 0) || x87_missing(r, 1), partial = false;
     unsigned quotient = 0;
-    struct f80 result = missing ? F80_DEFAULT_NAN : f80_rem(&r->env, x87_num(r, 0), x87_num(r, 1), nearest, &quotient, &partial);
+    struct f80 result = F80_DEFAULT_NAN;
+
+    if (!missing) {
+        uint8_t masks = r->env.masks;
+        if (x87_num(r, 1).kind == FP_KIND_INF)
+            r->env.masks |= FP_UE; /* ST0 stays as it is, denormal or not */
+        result = f80_rem(&r->env, x87_num(r, 0), x87_num(r, 1), nearest, &quotient, &partial);
+        r->env.masks = masks;
+    }
 
     bool nan = fp_num_from_f80(result).kind > FP_KIND_INF;
 

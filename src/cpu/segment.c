@@ -37,8 +37,8 @@ uint64_t cpu_linear(struct cpu *cpu, unsigned seg, uint64_t offset, size_t len, 
     if (cpu->mode == CPU_MODE_64) {
         uint64_t linear = offset + (seg == SEG_FS || seg == SEG_GS ? s->base : 0);
         if (access && (!is_canonical48(linear) || !is_canonical48(linear + len - 1))) {
-            if (is_canonical48(linear) && (len == 2 || len == 4 || len == 8))
-                cpu_check_alignment(cpu, linear, (unsigned)len); /* comes before what the last byte shows */
+            if (is_canonical48(linear) && (len == 2 || len == 4 || len == 8 || len == 10))
+                cpu_check_alignment(cpu, linear, len == 10 ? 8 : (unsigned)len); /* comes before what the last byte shows */
             cpu_raise_error(cpu, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
         }
         return linear;
@@ -215,8 +215,11 @@ struct stack stack_now(struct cpu *cpu)
 static uint64_t stack_linear(const struct stack *s, uint64_t offset, unsigned size)
 {
     if (s->wide) {
-        if (!is_canonical48(offset) || !is_canonical48(offset + size - 1))
+        if (!is_canonical48(offset) || !is_canonical48(offset + size - 1)) {
+            if (is_canonical48(offset) && s->rights == TLB_USER_ALIGNED)
+                cpu_check_alignment(s->cpu, offset, size);
             cpu_raise_error(s->cpu, EXC_SS, s->error);
+        }
         return offset;
     }
     bool typed = !cpu_is_flatly_addressed(s->cpu);

@@ -17,7 +17,7 @@ static bool cs_is_64bit(const struct cpu *cpu, const struct cpu_segment *cs)
 
 void transfer_check_rip(struct cpu *cpu, const struct cpu_segment *cs, uint64_t rip, unsigned ext)
 {
-    if (cs_is_64bit(cpu, cs) ? !is_canonical48(rip) : rip > cs->limit)
+    if (cs_is_64bit(cpu, cs) ? !is_canonical48(rip) : (uint32_t)rip > cs->limit)
         cpu_raise_error(cpu, EXC_GP, ext);
 }
 
@@ -27,7 +27,7 @@ void transfer_commit(struct cpu *cpu, const struct cpu_segment *cs, unsigned cpl
     if (!cpu_is_flatly_addressed(cpu))
         cpu->state.seg[SEG_CS].selector = (uint16_t)((cs->selector & ~3) | (int)cpl);
     cpu->state.cpl = (uint8_t)cpl;
-    cpu->next_rip = rip;
+    cpu->next_rip = cs_is_64bit(cpu, cs) ? rip : (uint32_t)rip; /* a 64-bit offset into a 32-bit segment loses its upper half */
     cpu_state_changed(cpu);
 }
 
@@ -303,8 +303,11 @@ void exec_ret_far(struct cpu *cpu, const struct insn *in)
     struct stack s = stack_now(cpu);
     unsigned size = in->opsize;
     uint16_t drop = in->nopnd && in->opnd[0].kind == OPND_IMM ? (uint16_t)in->imm : 0;
+    struct stack above = s;
+    above.sp = (s.sp & ~s.mask) | ((s.sp + size) & s.mask);
+    uint16_t selector = (uint16_t)stack_pop(&above, 2); /* read first, and no more of its slot */
     uint64_t rip = stack_pop(&s, size);
-    uint16_t selector = (uint16_t)stack_pop(&s, size);
+    s.sp = (s.sp & ~s.mask) | ((s.sp + size) & s.mask);
     if (cpu_is_flatly_addressed(cpu)) {
         transfer_flat(cpu, selector, rip);
         s.sp = (s.sp & ~s.mask) | ((s.sp + drop) & s.mask);

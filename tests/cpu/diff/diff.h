@@ -20,7 +20,7 @@ enum {
     DATA_BASE = 0x20001000, DATA_SIZE = 0x2000, /* read, write */
     CONST_BASE = DATA_BASE + DATA_SIZE, CONST_SIZE = 0x1000, /* read only */
     FILLER = 0xf4,
-    CASE_CODE_MAX = 60, CASE_INSNS_MAX = 4,
+    CASE_CODE_MAX = 60, CASE_INSNS_MAX = 4, PATCH_MAX = 40,
 };
 
 /* Selectors of a Linux process, which the guest gets too. */
@@ -28,20 +28,22 @@ enum { CS_32 = 0x23, DS_ALL = 0x2b, CS_64 = 0x33 };
 
 struct diff_regs {
     uint64_t gpr[16];
-    uint64_t rip, rflags, gs_base;
+    uint64_t rip, rflags, fs_base, gs_base;
     union vec vec[16];
     struct f80 st[8];          /* ST(0) first */
     uint16_t fcw, fsw, fop;
     uint8_t tags;              /* abridged: bit i set: physical register i is in use */
     uint32_t mxcsr;
     uint64_t fip, fdp;
-    uint16_t cs;
+    uint16_t cs, ss, ds, es, fs, gs;
 };
 
 struct diff_case {
     struct diff_regs regs;
     uint64_t seed, number;
-    uint64_t memory_seed;      /* fill_memory() */
+    uint64_t memory_seed;      /* of the initial data */
+    uint64_t patch_at;         /* and what an instruction must find there: far pointers, stack frames */
+    uint8_t patch_len, patch[PATCH_MAX];
     uint8_t mode;              /* CPU_MODE_32 or CPU_MODE_64 */
     bool step;                 /* run one instruction with EFLAGS.TF; else until the HLT behind (or another fault) */
     uint8_t code_len, count;
@@ -91,7 +93,7 @@ void generator_free(struct generator *);
 unsigned generator_rows(const struct generator *);
 void generate_case(const struct generator *, uint64_t seed, uint64_t number, struct diff_case *out);
 /* The initial bytes of the data pages and the constant page (DATA_SIZE + CONST_SIZE). */
-void fill_memory(uint64_t memory_seed, uint8_t *out);
+void fill_memory(const struct diff_case *, uint8_t *out);
 
 /* ---- native.c ---- */
 
@@ -115,6 +117,9 @@ void guest_run(struct guest *, const struct diff_case *, struct diff_result *);
 
 /* Flags that the instruction leaves undefined. `known`: the register state before it is that of the case. */
 uint64_t undefined_flags(const struct diff_case *, const struct insn *, bool known);
+
+/* Whether the processor's result is only near the true one; no other instruction follows such a one. */
+bool is_transcendental(const struct insn *);
 
 /* Whether the two agree; when not, says how on stdout if `verbose`. */
 bool results_agree(const struct diff_case *, const struct diff_result *native, const struct diff_result *guest, bool verbose);

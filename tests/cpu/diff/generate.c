@@ -3,8 +3,8 @@
  * Random instructions with random state, drawn from the decoder's own tables, so that every row of them comes up.
  *
  * An instruction's registers are set so that its memory operands mostly fall into the data pages, often across a page end, now and then into
- * the read-only page or nowhere. Left out: what would leave the child process in another state than it can be caught in (system calls, segment
- * loads), and what gives different answers by nature (time, random numbers, CPUID).
+ * the read-only page or nowhere. Left out: system calls, and what gives different answers by nature
+ * (time, random numbers, CPUID).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -34,11 +34,8 @@ static bool op_is_left_out(unsigned op)
     /* other answers by nature */
     case OP_CPUID: case OP_RDTSC: case OP_RDTSCP: case OP_RDPMC: case OP_RDRAND: case OP_RDSEED: case OP_RDPID: case OP_XGETBV:
     /* the kernel's or the hypervisor's business */
-    case OP_SYSCALL: case OP_SYSENTER: case OP_INT: case OP_INT1: case OP_INT3: case OP_INTO: case OP_VMCALL: case OP_VMMCALL: case OP_GETSEC:
+    case OP_SYSCALL: case OP_SYSENTER: case OP_VMCALL: case OP_VMMCALL: case OP_GETSEC:
     case OP_SGDT: case OP_SIDT: case OP_SLDT: case OP_STR: case OP_SMSW: case OP_RDPKRU: case OP_WRPKRU: case OP_MONITOR: case OP_MWAIT:
-    /* segment loads and descriptor tables */
-    case OP_CALL_FAR: case OP_JMP_FAR: case OP_RET_FAR: case OP_IRET: case OP_POP_SEG: case OP_LDS: case OP_LES: case OP_LSS: case OP_LFS: case OP_LGS:
-    case OP_LAR: case OP_LSL: case OP_VERR: case OP_VERW: case OP_WRFSBASE: case OP_RDFSBASE:
     /* the kinds of state that XCR0 says are not the same here and there */
     case OP_XSAVE: case OP_XSAVEOPT: case OP_XSAVEC: case OP_XSAVES: case OP_XRSTOR: case OP_XRSTORS:
         return true;
@@ -49,7 +46,7 @@ static bool op_is_left_out(unsigned op)
 
 static bool row_is_drawn(const struct decode_row *row, const char *only, bool vex)
 {
-    if (op_is_left_out(row->op) || (row->op == OP_MOV_SEG && row->spec[0] == Sw))
+    if (op_is_left_out(row->op))
         return false;
     if (only && strcmp(only, insn_op_name(row->op)) != 0)
         return false;
@@ -177,9 +174,9 @@ static void random_vector(struct rng *r, union vec *v)
     }
 }
 
-void fill_memory(uint64_t memory_seed, uint8_t *out)
+void fill_memory(const struct diff_case *c, uint8_t *out)
 {
-    struct rng r = { memory_seed };
+    struct rng r = { c->memory_seed };
     for (unsigned i = 0; i < DATA_SIZE + CONST_SIZE; i += 64) {
         union vec v;
         random_vector(&r, &v);
@@ -189,6 +186,8 @@ void fill_memory(uint64_t memory_seed, uint8_t *out)
         memcpy(out + i + 32, plain, 32);
         memcpy(out + i + 48, &f, 10);
     }
+    if (c->patch_len)
+        memcpy(out + (c->patch_at - DATA_BASE), c->patch, c->patch_len);
 }
 
 /* ---- encoding ---- */
@@ -214,13 +213,13 @@ static bool is_string_op(unsigned op)
 
 static void put_prefixes(struct encoder *e)
 {
-    static const uint8_t segments32[] = { 0x26, 0x2e, 0x36, 0x3e };
+    static const uint8_t segments32[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65 };
     uint32_t cond = e->c.row->cond;
     unsigned wanted = cond & PREFIX_MASK;
     if (rng_percent(e->r, 4))
         put(e, 0x67);
     if (rng_percent(e->r, 5))
-        put(e, e->mode == CPU_MODE_64 ? 0x65 : segments32[rng_below(e->r, 4)]);
+        put(e, e->mode == CPU_MODE_64 ? 0x64 | (rng_next(e->r) & 1) : segments32[rng_below(e->r, 6)]);
     if (e->c.vex)
         return;
     if (wanted == P66 || ((wanted == 0 || wanted == NP66) && rng_percent(e->r, 25)) || (wanted > P66 && rng_percent(e->r, 3)))
@@ -309,7 +308,7 @@ static bool encode(struct encoder *e, struct insn *in)
     while (e->n < sizeof e->bytes)
         put(e, (uint8_t)(rng_percent(e->r, 50) ? random_integer(e->r) : rng_next(e->r)));
     return insn_decode(e->bytes, sizeof e->bytes, e->mode, in) > 0 && in->op == e->c.row->op && in->map == e->c.map &&
-        in->opcode == e->c.opcode && !(in->prefix & PFX_SEG && in->seg == INSN_FS); /* FS is the C library's */
+        in->opcode == e->c.opcode && !(in->op == OP_INT && in->imm == 0x80); /* Linux's system call of old */
 }
 
 /* ---- aiming memory operands ---- */
@@ -348,8 +347,8 @@ static void aim_gather(struct diff_case *c, struct rng *r, const struct insn *in
 static void aim_modrm(struct diff_case *c, struct rng *r, const struct insn *in, uint8_t *bytes, uint64_t next_rip, uint64_t target)
 {
     uint64_t *gpr = c->regs.gpr;
-    if (in->prefix & PFX_SEG && in->seg == INSN_GS)
-        target -= c->regs.gs_base;
+    if (in->prefix & PFX_SEG && in->seg >= INSN_FS)
+        target -= in->seg == INSN_FS ? c->regs.fs_base : c->regs.gs_base;
     if (in->vsib)
         aim_gather(c, r, in);
     bool has_base = in->base != INSN_NO_REG && in->base != INSN_RIP, has_index = in->index != INSN_NO_REG && !in->vsib;
@@ -389,12 +388,83 @@ static void aim_bit_string(struct diff_case *c, struct rng *r, const struct insn
         c->regs.gpr[in->reg] = (uint64_t)((int64_t)rng_below(r, 1024) - 256);
 }
 
+/* ---- selectors ---- */
+
+/* Those of Linux's descriptor table that are the same on every CPU, null, and some beyond the tables. */
+static uint16_t random_selector(struct rng *r)
+{
+    static const uint16_t some[] = { 0, 1, 2, 3, 4, 7, 0x08, 0x0b, 0x10, 0x13, 0x18, 0x1b, 0x20, 0x23, 0x28, 0x2b, 0x2c, 0x30, 0x33, 0x80, 0x100, 0xfff8, 0xffff };
+    static const uint16_t usable[] = { CS_32, DS_ALL, CS_64 };
+    return rng_percent(r, 50) ? usable[rng_below(r, 3)] : some[rng_below(r, sizeof some / sizeof some[0])];
+}
+
+static void patch_memory(struct diff_case *c, uint64_t at, const void *bytes, unsigned len)
+{
+    if (len > PATCH_MAX || at < DATA_BASE || at > CONST_BASE + CONST_SIZE - len)
+        return;
+    c->patch_at = at;
+    c->patch_len = (uint8_t)len;
+    memcpy(c->patch, bytes, len);
+}
+
+/* A far pointer: offset of `opsize` bytes, then the selector in as many bytes as `selector_size`. */
+static void patch_far(struct diff_case *c, struct rng *r, uint64_t at, unsigned opsize, unsigned selector_size)
+{
+    uint8_t bytes[16] = { 0 };
+    uint64_t offset = rng_percent(r, 80) ? CODE_BASE + rng_below(r, CODE_SIZE) : random_integer(r);
+    uint16_t selector = random_selector(r);
+    memcpy(bytes, &offset, opsize);
+    memcpy(bytes + opsize, &selector, 2);
+    patch_memory(c, at, bytes, opsize + selector_size);
+}
+
+static void patch_iret(struct diff_case *c, struct rng *r, uint64_t at, unsigned opsize)
+{
+    uint8_t bytes[PATCH_MAX] = { 0 };
+    uint64_t flags = 0x202 | (rng_next(r) & 0x200dd5); /* not AC: the pops behind it would be #AC, which Linux takes for a split lock */
+    uint64_t frame[5] = { CODE_BASE + rng_below(r, CODE_SIZE), random_selector(r), flags, random_target(r, 8), random_selector(r) };
+    for (unsigned i = 0; i < 5; i++)
+        memcpy(bytes + i * opsize, &frame[i], opsize);
+    patch_memory(c, at, bytes, 5 * opsize);
+}
+
+/* Gives instructions that take a selector one worth taking. `target`: where the memory operand was aimed. */
+static void aim_selector(struct diff_case *c, struct rng *r, const struct insn *in, uint8_t *bytes, uint64_t target)
+{
+    uint16_t selector = random_selector(r);
+    const struct insn_opnd *source = &in->opnd[in->nopnd > 1];
+    switch (in->op) {
+    case OP_MOV_SEG: case OP_LAR: case OP_LSL: case OP_VERR: case OP_VERW: case OP_LLDT: case OP_LTR: case OP_ARPL:
+        if (source->kind == OPND_GPR)
+            c->regs.gpr[source->reg] = selector;
+        else if (source->kind == OPND_MEM)
+            patch_memory(c, target, &selector, 2);
+        return;
+    case OP_LDS: case OP_LES: case OP_LFS: case OP_LGS: case OP_LSS: patch_far(c, r, target, in->opsize, 2); return;
+    case OP_POP_SEG: patch_memory(c, c->regs.gpr[INSN_RSP], &selector, 2); return;
+    case OP_RET_FAR: patch_far(c, r, c->regs.gpr[INSN_RSP], in->opsize, in->opsize); return;
+    case OP_IRET: patch_iret(c, r, c->regs.gpr[INSN_RSP], in->opsize); return;
+    case OP_JMP_FAR: case OP_CALL_FAR:
+        if (in->has_mem) {
+            patch_far(c, r, target, in->opsize, 2);
+        } else {
+            uint32_t offset = CODE_BASE + rng_below(r, CODE_SIZE);
+            memcpy(bytes + in->imm_off, &offset, in->opsize);
+            memcpy(bytes + in->imm_off + in->opsize, &selector, 2);
+        }
+        return;
+    default: return;
+    }
+}
+
 static void aim(struct diff_case *c, struct rng *r, struct insn *in, uint8_t *bytes, uint64_t next_rip)
 {
     uint64_t *gpr = c->regs.gpr;
+    uint64_t target = in->has_mem ? random_target(r, memory_size(in)) : 0;
     aim_bit_string(c, r, in);
     if (in->has_mem)
-        aim_modrm(c, r, in, bytes, next_rip, random_target(r, memory_size(in)));
+        aim_modrm(c, r, in, bytes, next_rip, target);
+    aim_selector(c, r, in, bytes, target);
     for (unsigned i = 0; i < in->nopnd; i++) {
         unsigned size = in->opnd[i].size;
         switch (in->opnd[i].kind) {
@@ -402,8 +472,8 @@ static void aim(struct diff_case *c, struct rng *r, struct insn *in, uint8_t *by
         case OPND_MEM_DI: gpr[INSN_RDI] = random_target(r, size); break;
         case OPND_MEM_XLAT: gpr[INSN_RBX] = random_target(r, 256); break;
         case OPND_MOFFS: {
-            uint64_t target = random_target(r, size);
-            memcpy(bytes + in->imm_off, &target, in->imm_len);
+            uint64_t offset = random_target(r, size);
+            memcpy(bytes + in->imm_off, &offset, in->imm_len);
             break;
         }
         }
@@ -436,7 +506,9 @@ static void random_state(struct diff_case *c, struct rng *r)
         s->fsw |= 0x8080;
     s->mxcsr = (uint32_t)((rng_percent(r, 85) ? 0x1f80 : rng_next(r) & 0x1f80) | (rng_percent(r, 50) ? 0 : rng_next(r) & 0xe040) | (rng_percent(r, 50) ? 0 : rng_next(r) & 0x3f));
     s->rflags = 0x202 | (rng_next(r) & 0x8d5) | (rng_percent(r, 20) ? 0x400 : 0) | (rng_percent(r, 5) ? 0x40000 : 0); /* DF, AC */
+    s->fs_base = 0x100 * rng_below(r, 16);
     s->gs_base = 0x100 * rng_below(r, 16);
+    s->ds = s->es = s->ss = DS_ALL;
 }
 
 /* Instructions whose end in a run to the HLT would not be known: they step. */
@@ -447,7 +519,10 @@ static bool must_step(const struct insn *in)
 
 static bool may_follow(const struct insn *in, uint64_t undefined)
 {
-    return !must_step(in) && !(in->prefix & (PFX_REP | PFX_REPNE)) && !(undefined && insn_op_flags(in->op) & OPF_READS_FLAGS);
+    bool wants_selector = in->op == OP_POP_SEG || (in->op == OP_MOV_SEG && in->opnd[0].kind == OPND_SEG) || (in->op >= OP_LFS && in->op <= OP_LGS) ||
+        in->op == OP_LDS || in->op == OP_LES || in->op == OP_LSS || in->op == OP_LAR || in->op == OP_LSL || in->op == OP_VERR || in->op == OP_VERW;
+    return !must_step(in) && !wants_selector && !(in->prefix & (PFX_REP | PFX_REPNE)) && !is_transcendental(in) &&
+        !(undefined && insn_op_flags(in->op) & OPF_READS_FLAGS);
 }
 
 /* Puts the code so that it now and then crosses into the second page, or ends with it. */
@@ -482,7 +557,7 @@ static void draw_code(const struct generator *g, struct diff_case *c, struct rng
             continue;
         undefined |= undefined_flags(c, &c->insns[c->count], false);
         len += c->insns[c->count++].length;
-        if (i == 0 && must_step(&c->insns[0]))
+        if (i == 0 && (must_step(&c->insns[0]) || is_transcendental(&c->insns[0])))
             break;
     }
     /* A gather that steps may trap between two elements. */

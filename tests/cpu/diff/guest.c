@@ -163,7 +163,7 @@ static void load_code(struct guest *g, const struct diff_case *c)
     mem_touched(g->block, at, c->code_len);
     g->code_at = at;
     g->code_len = c->code_len;
-    fill_memory(c->memory_seed, g->memory + PHYS_DATA);
+    fill_memory(c, g->memory + PHYS_DATA);
     mem_touched(g->block, PHYS_DATA, DATA_SIZE + CONST_SIZE);
 }
 
@@ -174,6 +174,7 @@ static void load_state(struct guest *g, const struct diff_case *c)
     *s = g->fresh;
     memcpy(s->gpr, r->gpr, sizeof s->gpr);
     s->rip = r->rip;
+    s->seg[SEG_FS].base = r->fs_base;
     s->seg[SEG_GS].base = r->gs_base;
     uint16_t kind = c->mode == CPU_MODE_64 ? SEG_L : SEG_DB;
     s->seg[SEG_CS] = (struct cpu_segment){ .limit = 0xffffffff, .selector = r->cs,
@@ -213,6 +214,12 @@ static void save_result(struct guest *g, struct diff_result *out)
     r->cs = (uint16_t)get64(g, frame + 8);
     r->rflags = get64(g, frame + 16);
     r->gpr[INSN_RSP] = get64(g, frame + 24);
+    r->ss = (uint16_t)get64(g, frame + 32);
+    r->ds = s->seg[SEG_DS].selector;
+    r->es = s->seg[SEG_ES].selector;
+    r->fs = s->seg[SEG_FS].selector;
+    r->gs = s->seg[SEG_GS].selector;
+    r->fs_base = s->seg[SEG_FS].base;
     r->gs_base = s->seg[SEG_GS].base;
     memcpy(r->vec, s->vec, sizeof r->vec);
     r->mxcsr = s->mxcsr;

@@ -22,7 +22,7 @@ enum {
     XSAVE_YMM_HIGH = 576,
     BV_X87 = 1, BV_SSE = 2, BV_AVX = 4, BV_PKRU = 1 << 9,
     MEMORY_SIZE = CODE_SIZE + DATA_SIZE + CONST_SIZE,
-    SECONDS_MAX = 60,
+    SECONDS_MAX = 30,
 };
 
 struct shared { int index; };
@@ -38,6 +38,10 @@ struct native {
 /* What the signal handler works on: it gets no argument of ours. Set in the child, before the first signal. */
 static struct native *running;    /* mutable: the child's, see above */
 static unsigned running_count;    /* mutable: the same */
+
+/* The segment registers that the kernel's frame does not hold: native_entry saves the interrupted ones, and loads fs_base and gs_base on return. */
+struct native_segments { uint64_t ds, es, fs, gs, fs_base, gs_base, own_fs_base; };
+struct native_segments native_segments; /* mutable: the signal entry's, see above */
 
 /* ---- CPUID ---- */
 
@@ -87,18 +91,6 @@ bool native_has(enum insn_feature feature)
 
 static const int greg_of[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                                  REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15 };
-
-static uint64_t read_gs_base(void)
-{
-    uint64_t value;
-    __asm__ volatile("rdgsbase %0" : "=r"(value));
-    return value;
-}
-
-static void write_gs_base(uint64_t value)
-{
-    __asm__ volatile("wrgsbase %0" : : "r"(value));
-}
 
 static void load_vectors(uint8_t *x, const struct diff_regs *s)
 {
@@ -157,12 +149,13 @@ static void load_case(const struct diff_case *c, ucontext_t *uc)
         g[greg_of[i]] = (greg_t)s->gpr[i];
     g[REG_RIP] = (greg_t)s->rip;
     g[REG_EFL] = (greg_t)s->rflags;
-    g[REG_CSGSFS] = (greg_t)((uint64_t)s->cs | (uint64_t)DS_ALL << 48); /* CS, GS, FS, SS */
+    g[REG_CSGSFS] = (greg_t)((uint64_t)s->cs | (uint64_t)s->ss << 48); /* CS, GS, FS, SS */
     load_vectors((uint8_t *)uc->uc_mcontext.fpregs, s);
-    write_gs_base(s->gs_base);
+    native_segments.fs_base = s->fs_base;
+    native_segments.gs_base = s->gs_base;
     memset(running->alias, FILLER, CODE_SIZE);
     memcpy(running->alias + (s->rip - CODE_BASE), c->code, c->code_len);
-    fill_memory(c->memory_seed, running->alias + CODE_SIZE);
+    fill_memory(c, running->alias + CODE_SIZE);
 }
 
 static void save_result(struct diff_result *out, const ucontext_t *uc)
@@ -175,7 +168,13 @@ static void save_result(struct diff_result *out, const ucontext_t *uc)
     s->rip = (uint64_t)g[REG_RIP];
     s->rflags = (uint64_t)g[REG_EFL];
     s->cs = (uint16_t)g[REG_CSGSFS];
-    s->gs_base = read_gs_base();
+    s->ss = (uint16_t)((uint64_t)g[REG_CSGSFS] >> 48);
+    s->ds = (uint16_t)native_segments.ds;
+    s->es = (uint16_t)native_segments.es;
+    s->fs = (uint16_t)native_segments.fs;
+    s->gs = (uint16_t)native_segments.gs;
+    s->fs_base = native_segments.fs_base;
+    s->gs_base = native_segments.gs_base;
     save_vectors((const uint8_t *)uc->uc_mcontext.fpregs, s);
     out->vector = (uint8_t)g[REG_TRAPNO];
     out->error = (uint32_t)g[REG_ERR];
@@ -188,9 +187,23 @@ static void save_result(struct diff_result *out, const ucontext_t *uc)
 void native_caught(int signal, siginfo_t *info, void *context);
 void native_entry(int signal, siginfo_t *info, void *context);
 
-/* The kernel enters a handler with the interrupted AC, NT and ID flags, and leaves the latter two alone when it returns: clear them. */
+/*
+ * The kernel enters a handler with the interrupted AC, NT and ID flags, and leaves the latter two alone when it returns: clear them. Compiled
+ * code needs the thread's own FS base; DS and ES as compatibility mode needs them.
+ */
 __asm__(".text\n.type native_entry, @function\nnative_entry:\n"
-        "    pushfq\n    andl $0xffdbbfff, (%rsp)\n    popfq\n    jmp native_caught\n.size native_entry, . - native_entry\n");
+        "    pushfq\n    andl $0xffdbbfff, (%rsp)\n    popfq\n"
+        "    lea native_segments(%rip), %r8\n"
+        "    mov %ds, %eax\n    mov %rax, (%r8)\n    mov %es, %eax\n    mov %rax, 8(%r8)\n"
+        "    mov %fs, %eax\n    mov %rax, 16(%r8)\n    mov %gs, %eax\n    mov %rax, 24(%r8)\n"
+        "    rdfsbase %rax\n    mov %rax, 32(%r8)\n    rdgsbase %rax\n    mov %rax, 40(%r8)\n"
+        "    xor %eax, %eax\n    mov %eax, %fs\n    mov %eax, %gs\n"
+        "    mov $0x2b, %eax\n    mov %eax, %ds\n    mov %eax, %es\n"
+        "    mov 48(%r8), %rax\n    wrfsbase %rax\n"
+        "    sub $8, %rsp\n    call native_caught\n    add $8, %rsp\n"
+        "    lea native_segments(%rip), %r8\n"
+        "    mov 32(%r8), %rax\n    wrfsbase %rax\n    mov 40(%r8), %rax\n    wrgsbase %rax\n"
+        "    ret\n.size native_entry, . - native_entry\n");
 
 __attribute__((used)) void native_caught(int signal, siginfo_t *info, void *context)
 {
@@ -220,6 +233,7 @@ static _Noreturn void run_child(struct native *n, unsigned count)
     }
     alarm(SECONDS_MAX); /* ends a child that hangs */
     running = n;
+    __asm__ volatile("rdfsbase %0" : "=r"(native_segments.own_fs_base));
     running_count = count;
     __asm__ volatile("mov %w0, %%ds\n\tmov %w0, %%es\n\tud2" : : "r"(DS_ALL) : "memory"); /* compatibility mode needs them */
     _exit(2);
