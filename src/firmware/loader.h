@@ -9,6 +9,7 @@
 #define FIRMWARE_LOADER_H
 
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -35,6 +36,7 @@ enum boot_mode {
 struct boot_state {
     enum boot_mode mode;
     uint64_t rip, rax, rbx, rsi, rsp, cr3;
+    bool wants_bios_state;   /* may go back to real mode and expect what a BIOS leaves there */
     const char *format;      /* "Linux bzImage", ... for the progress line */
 };
 

@@ -109,6 +109,6 @@ int multiboot_load(const struct boot_request *request, struct boot_state *out, s
     if (r)
         return r;
     *out = (struct boot_state){.mode = BOOT_MODE_PROTECTED, .rip = loaded.entry, .rax = LOADER_MAGIC, .rbx = LAYOUT_BOOT_INFO, .rsp = LAYOUT_BOOT_STACK,
-                               .format = "multiboot"};
+                               .wants_bios_state = true, .format = "multiboot"};
     return 0;
 }

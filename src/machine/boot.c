@@ -29,7 +29,8 @@ int machine_boot(struct machine *m, struct err *err)
         return r;
     struct boot_request request = {.kernel = m->config.kernel, .initrd = m->config.initrd, .cmdline = m->config.cmdline, .memory = m->config.memory,
                                    .acpi_rsdp = m->rsdp, .map = m->map};
-    return boot_load(&request, &m->boot, err);
+    r = boot_load(&request, &m->boot, err);
+    return !r && m->boot.wants_bios_state ? machine_set_bios_state(m, err) : r;
 }
 
 static hy_val segment(uint16_t selector, uint16_t attributes, uint64_t base, uint32_t limit)

@@ -101,6 +101,7 @@ void vcpu_finish(struct vcpu *);                /* owner: delivers the last answ
 int  vcpu_call(struct vcpu *, int (*job)(struct vcpu *, void *, struct err *), void *argument, struct err *);
 
 /* boot.c */
+int  machine_set_bios_state(struct machine *, struct err *); /* for machine_boot()              */
 int  machine_boot(struct machine *, struct err *); /* loads kernel and tables into memory    */
 int  vcpu_set_boot_registers(struct vcpu *, struct err *);
 int  vcpu_set_init_registers(struct vcpu *, struct err *); /* INIT: SDM 3:10.1.1 */

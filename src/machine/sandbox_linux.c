@@ -32,6 +32,7 @@ static const struct { int number; unsigned threads; } policy[] = {
     /* signals: kicks, sigwait, a crash that puts the terminal back */
     {SCMP_SYS(rt_sigreturn), ALL}, {SCMP_SYS(rt_sigprocmask), ALL}, {SCMP_SYS(rt_sigaction), ALL}, {SCMP_SYS(rt_sigtimedwait), ALL}, {SCMP_SYS(tgkill), ALL},
     /* time and entropy */
+    {SCMP_SYS(timerfd_create), M | D}, {SCMP_SYS(timerfd_settime), ALL},
     {SCMP_SYS(clock_gettime), ALL}, {SCMP_SYS(clock_nanosleep), ALL}, {SCMP_SYS(nanosleep), ALL}, {SCMP_SYS(gettimeofday), ALL}, {SCMP_SYS(getrandom), ALL},
     /* descriptors that are open */
     {SCMP_SYS(read), ALL}, {SCMP_SYS(write), ALL}, {SCMP_SYS(readv), ALL}, {SCMP_SYS(writev), ALL}, {SCMP_SYS(close), ALL}, {SCMP_SYS(poll), ALL},
