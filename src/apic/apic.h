@@ -87,9 +87,11 @@ void     apic_bus_nmi(struct apic_bus *, unsigned cpu); /* posts an NMI to one C
 
 /* ---- one APIC ------------------------------------------------------------------------------------------------------------------------------------ */
 
-/* APIC of vCPU `cpu` (below APIC_CPUS_MAX) with initial ID `id`, in its RESET state; `cpu` 0 is the BSP. Not while another CPU of the bus runs. */
+/* APIC of vCPU `cpu` (below APIC_CPUS_MAX) with initial ID `id`, in its RESET state; `cpu` 0 is the BSP. Calls on one bus
+ * must not overlap. */
 int  apic_new(struct apic_bus *, unsigned cpu, uint32_t id, struct apic **out, struct err *);
-void apic_free(struct apic *); /* not while another CPU of the bus runs; NULL is allowed */
+/* Takes it off the bus; its memory stays the bus's, since another thread may be posting to it. wake() may still come for it. NULL is allowed. */
+void apic_free(struct apic *);
 
 /* Owner. RESET, or with `init` INIT, which keeps IA32_APIC_BASE and the ID (SDM 12.4.7). Events that wait are kept on INIT, dropped on RESET. */
 void apic_reset(struct apic *, bool init);

@@ -19,7 +19,12 @@ struct apic_bus *apic_bus_new(const struct apic_bus_config *config, struct err *
     return bus;
 }
 
-void apic_bus_free(struct apic_bus *bus) { free(bus); }
+void apic_bus_free(struct apic_bus *bus)
+{
+    for (unsigned i = 0; bus && i < APIC_CPUS_MAX; i++)
+        free(bus->spare[i]);
+    free(bus);
+}
 
 void apic_bus_set_eoi(struct apic_bus *bus, void (*eoi)(void *, uint8_t), void *opaque)
 {

@@ -63,6 +63,7 @@ struct apic_bus {
     _Atomic unsigned cpu_count;        /* one past the highest slot in use */
     _Atomic unsigned arbitration;      /* rotates lowest-priority ties     */
     _Atomic(struct apic *) apics[APIC_CPUS_MAX];
+    struct apic *spare[APIC_CPUS_MAX]; /* freed: a thread may still be posting to it, so the memory stays and the next apic_new() of that CPU takes it */
 };
 
 #define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)

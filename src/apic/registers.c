@@ -86,12 +86,14 @@ int apic_new(struct apic_bus *bus, unsigned cpu, uint32_t id, struct apic **out,
 {
     if (cpu >= APIC_CPUS_MAX || LOAD(bus->apics[cpu]))
         return err_set(err, ERR_INTERNAL, "local APIC %u cannot be made", cpu);
-    struct apic *a = calloc(1, sizeof *a);
+    struct apic *a = bus->spare[cpu] ? bus->spare[cpu] : calloc(1, sizeof *a);
     if (!a)
         return err_set(err, ERR_HOST, "no memory for a local APIC");
     a->bus = bus;
     a->cpu = cpu;
     a->initial_id = id;
+    bus->spare[cpu] = NULL;
+    STORE(a->pins, 0);
     STORE(a->deadline, APIC_NO_DEADLINE);
     apic_reset(a, false);
     atomic_store(&bus->apics[cpu], a);
@@ -106,7 +108,7 @@ void apic_free(struct apic *a)
     if (!a)
         return;
     atomic_store(&a->bus->apics[a->cpu], NULL);
-    free(a);
+    a->bus->spare[a->cpu] = a;
 }
 
 uint32_t apic_id(const struct apic *a) { return LOAD(a->id); }

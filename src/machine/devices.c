@@ -22,9 +22,28 @@ enum { IRQ_TIMER = 0, IRQ_COM1 = 4, IRQ_RTC = 8 };
 
 static void wake_vcpu0(void *opaque) { vcpu_kick(&((struct machine *)opaque)->vcpus[0]); }
 
-static int enter_device_thread(void *opaque)
+struct narrowing { struct exec_work work; struct machine *m; int result; struct err err; };
+
+static void narrow(void *opaque)
 {
-    return sandbox_enter_thread(((struct machine *)opaque)->config.sandbox, SANDBOX_DEVICE, NULL);
+    struct narrowing *n = opaque;
+    n->result = sandbox_enter_thread(n->m->config.sandbox, SANDBOX_DEVICE, &n->err);
+}
+
+/* Only after the filter that all threads share: a thread with one of its own before would refuse that. */
+int machine_sandbox_devices(struct machine *m, struct err *err)
+{
+    int r = 0;
+    for (size_t i = 0; !r && i < m->executor_count; i++) {
+        struct narrowing n = {.m = m};
+        exec_work_init(&n.work, m->executors[i], NULL, narrow, &n);
+        exec_work_post(&n.work);
+        executor_drain(m->executors[i]);
+        r = n.result;
+        if (r)
+            *err = n.err;
+    }
+    return r;
 }
 
 /* Each device gets the executor that the configuration asks for and never learns which. */
@@ -39,7 +58,7 @@ int machine_executor(struct machine *m, const char *id, struct executor **out, s
         *out = m->cooperative;
         return r;
     }
-    int r = executor_new_thread(m->clock, id, enter_device_thread, m, &m->executors[m->executor_count], err);
+    int r = executor_new_thread(m->clock, id, NULL, NULL, &m->executors[m->executor_count], err);
     if (!r)
         *out = m->executors[m->executor_count++];
     return r;

@@ -21,6 +21,7 @@ struct vcpu {
     uint32_t index;
     pthread_t thread;
     bool started, parked;
+    pthread_mutex_t kick_lock; /* so that cpu and apic are there while somebody kicks; a leaf     */
     hy_cpu *cpu;               /* owned by the thread; others only kick it                       */
     int (*job)(struct vcpu *, void *argument, struct err *); /* to run while parked; under machine.lock */
     void *job_argument;
@@ -93,6 +94,7 @@ int  vcpus_start(struct machine *, struct err *);
 int  vcpus_make(struct machine *, struct err *); /* makes all vCPUs (afresh); while parked */
 int  vcpus_enter_sandbox(struct machine *, struct err *);
 void vcpus_stop(struct machine *);
+int  machine_sandbox_devices(struct machine *, struct err *); /* narrows the devices' threads, after all threads' common filter */
 void vcpus_park(struct machine *);              /* returns with every vCPU at an instruction boundary */
 void vcpus_resume(struct machine *);
 void vcpu_kick(struct vcpu *);                  /* any thread */

@@ -48,8 +48,8 @@ static void intr_to_backend(void *opaque, unsigned number, bool level)
     struct machine *m = opaque;
     (void)number;
     atomic_store(&m->extint, level);
-    if (level && m->vcpus[0].cpu)
-        hy_kick(m->vcpus[0].cpu);
+    if (level)
+        vcpu_kick(&m->vcpus[0]);
 }
 
 void interrupts_before_run(struct vcpu *v)

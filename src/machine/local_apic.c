@@ -45,9 +45,7 @@ static uint64_t bus_tsc(void *opaque, unsigned cpu)
 static void bus_wake(void *opaque, unsigned cpu)
 {
     struct vcpu *v = &((struct machine *)opaque)->vcpus[cpu];
-    if (v->cpu)
-        hy_kick(v->cpu);
-    local_apic_wake(v);
+    vcpu_kick(v);
 }
 
 int local_apic_setup(struct machine *m, struct err *err)
@@ -86,14 +84,18 @@ int local_apic_attach(struct vcpu *v, struct err *err)
     if (!v->index)
         apic_set_virtual_wire(a->apic);
     exec_timer_init(&v->apic_timer, v->machine->main, NULL, timer_due, v);
+    pthread_mutex_lock(&v->kick_lock);
     v->apic = a;
+    pthread_mutex_unlock(&v->kick_lock);
     return 0;
 }
 
 void local_apic_detach(struct vcpu *v)
 {
     struct local_apic *a = v->apic;
+    pthread_mutex_lock(&v->kick_lock);
     v->apic = NULL;
+    pthread_mutex_unlock(&v->kick_lock);
     exec_timer_cancel(&v->apic_timer);
     apic_free(a->apic);
     pthread_cond_destroy(&a->changed);

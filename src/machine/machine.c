@@ -147,6 +147,8 @@ int machine_new(const struct machine_config *config, struct machine **out, struc
     err = err ? err : &unused;
     m->config = *config;
     pthread_mutex_init(&m->lock, NULL);
+    for (int i = 0; i < MACHINE_CPUS_MAX; i++)
+        pthread_mutex_init(&m->vcpus[i].kick_lock, NULL);
     pthread_mutex_init(&m->failure_lock, NULL);
     pthread_cond_init(&m->changed, NULL);
     int r = machine_assemble(m, err);
@@ -175,6 +177,8 @@ void machine_free(struct machine *m)
     hy_close(m->hy);
     pthread_cond_destroy(&m->changed);
     pthread_mutex_destroy(&m->failure_lock);
+    for (int i = 0; i < MACHINE_CPUS_MAX; i++)
+        pthread_mutex_destroy(&m->vcpus[i].kick_lock);
     pthread_mutex_destroy(&m->lock);
     free(m);
 }
@@ -259,6 +263,8 @@ int machine_run(struct machine *m, enum machine_end *end, struct err *err)
         r = sandbox_enter_all_threads(m->config.sandbox, err);
     if (!r)
         r = vcpus_enter_sandbox(m, err);
+    if (!r)
+        r = machine_sandbox_devices(m, err);
     if (!r)
         r = sandbox_enter_thread(m->config.sandbox, SANDBOX_MAIN | SANDBOX_DEVICE, err);
     if (!r) {

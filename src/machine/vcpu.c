@@ -142,6 +142,18 @@ static void vcpu_run(struct vcpu *v)
         machine_request(m, REQUEST_CHECKPOINT);
 }
 
+/* Nobody kicks what is being freed: the pointers go first. */
+static void vcpu_drop(struct vcpu *v)
+{
+    if (v->apic)
+        local_apic_detach(v);
+    pthread_mutex_lock(&v->kick_lock);
+    hy_cpu *cpu = v->cpu;
+    v->cpu = NULL;
+    pthread_mutex_unlock(&v->kick_lock);
+    hy_cpu_free(cpu);
+}
+
 static void *vcpu_main(void *opaque)
 {
     struct vcpu *v = opaque;
@@ -152,9 +164,7 @@ static void *vcpu_main(void *opaque)
         else
             vcpu_run(v);
     }
-    if (v->apic)
-        local_apic_detach(v);
-    hy_cpu_free(v->cpu);
+    vcpu_drop(v);
     return NULL;
 }
 
@@ -179,14 +189,15 @@ static int vcpu_make(struct vcpu *v, void *unused, struct err *err)
 {
     (void)unused;
     struct machine *m = v->machine;
-    if (v->apic)
-        local_apic_detach(v);
-    hy_cpu_free(v->cpu);
-    v->cpu = NULL;
+    hy_cpu *cpu;
+    vcpu_drop(v);
     v->clock_page = 0;
-    hy_err e = hy_cpu_new(m->vm, v->index, &v->cpu);
+    hy_err e = hy_cpu_new(m->vm, v->index, &cpu);
     if (e != HY_OK)
         return machine_hy_error(e, "making a vCPU", err);
+    pthread_mutex_lock(&v->kick_lock);
+    v->cpu = cpu;
+    pthread_mutex_unlock(&v->kick_lock);
     int r = m->apic_bus ? local_apic_attach(v, err) : 0;
     return !r && !v->index ? vcpu_set_boot_registers(v, err) : r;
 }
@@ -234,10 +245,12 @@ void vcpus_stop(struct machine *m)
 
 void vcpu_kick(struct vcpu *v)
 {
+    pthread_mutex_lock(&v->kick_lock);
     if (v->cpu)
         hy_kick(v->cpu);
     if (v->apic)
         local_apic_wake(v);
+    pthread_mutex_unlock(&v->kick_lock);
 }
 
 void vcpus_park(struct machine *m)

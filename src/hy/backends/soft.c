@@ -153,6 +153,7 @@ static void soft_vm_free(hyb_vm *vm)
 {
     cpu_alarms_free(&vm->vm);
     apic_bus_free(vm->vm.apic_bus);
+    pthread_rwlock_destroy(&vm->cpus_lock);
     free(vm);
 }
 
@@ -163,6 +164,7 @@ static hy_err soft_vm_new(hyb *b, const struct hy_vm_cfg *cfg, struct mem_map *m
 
     if (!vm)
         return soft_fail(HY_E_NOMEM, "hy_vm_new", "");
+    pthread_rwlock_init(&vm->cpus_lock, NULL);
     vm->b = b;
     vm->irq = cfg->irq;
     vm->vm.map = map;
@@ -246,6 +248,7 @@ static hy_err soft_trap(hyb_vm *vm, uint32_t reason, uint32_t first, uint32_t la
 static hy_err soft_msi(hyb_vm *vm, uint64_t addr, uint32_t data, uint32_t dev)
 {
     (void)dev;
+    pthread_rwlock_rdlock(&vm->cpus_lock);
     if (addr >> 40) { /* destinations above 255: bits 31..8 of the id are there */
         const struct apic_message message = {
             .destination = (uint32_t)(addr >> 12 & 0xff) | (uint32_t)(addr >> 40) << 8, .logical = addr >> 2 & 1, .wide = true,
@@ -255,6 +258,7 @@ static hy_err soft_msi(hyb_vm *vm, uint64_t addr, uint32_t data, uint32_t dev)
     } else {
         apic_bus_msi(vm->vm.apic_bus, addr, data);
     }
+    pthread_rwlock_unlock(&vm->cpus_lock);
     return HY_OK;
 }
 
@@ -266,7 +270,9 @@ static void soft_cpu_free(hyb_cpu *cpu)
 
     if (cpu->cpu) {
         cpu_vm_stop(&vm->vm, NULL);
+        pthread_rwlock_wrlock(&vm->cpus_lock);
         cpu_free(cpu->cpu);
+        pthread_rwlock_unlock(&vm->cpus_lock);
         cpu_vm_resume(&vm->vm, NULL);
     }
     free(cpu);
@@ -281,7 +287,9 @@ static hy_err soft_cpu_new(hyb_vm *vm, uint32_t index, const struct hy_cpuid *ta
         return soft_fail(HY_E_NOMEM, "hy_cpu_new", "");
     cpu->vm = vm;
     cpu_vm_stop(&vm->vm, NULL);
+    pthread_rwlock_wrlock(&vm->cpus_lock);
     result = cpu_new(&vm->vm, index, &cpu->cpu, NULL);
+    pthread_rwlock_unlock(&vm->cpus_lock);
     cpu_vm_resume(&vm->vm, NULL);
     if (!result && table)
         result = cpu_cpuid_set(cpu->cpu, table, n, NULL);

@@ -3,6 +3,7 @@
 #ifndef HY_BACKENDS_SOFT_H
 #define HY_BACKENDS_SOFT_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "apic/apic.h"
@@ -30,6 +31,7 @@ struct hyb_vm {
     _Atomic uint64_t base, frozen_at;
     uint64_t guest_ns_offset;            /* of the paravirtual clock     */
 
+    pthread_rwlock_t cpus_lock;          /* read: posting an interrupt from any thread; write: making and freeing a CPU */
     _Atomic int external;                /* vector of an 8259 that waits for INTA, -1: none */
 };
 
