@@ -298,6 +298,8 @@ static hy_err soft_cpu_new(hyb_vm *vm, uint32_t index, const struct hy_cpuid *ta
         return result == ERR_HOST ? soft_fail(HY_E_NOMEM, "hy_cpu_new", "") : soft_fail(HY_E_RANGE, "hy_cpu_new", "more CPUID leaves than there is room for");
     }
     cpu->cpu->trap_cpuid = vm->cpuid_count != 0;
+    if (!index && cpu->cpu->apic)
+        apic_set_virtual_wire(cpu->cpu->apic); /* hy_inject comes through LINT0, and every backend lets the boot CPU take it before its guest sets that up */
     *out = cpu;
     return HY_OK;
 }
