@@ -76,7 +76,8 @@ struct machine {
     struct err failure;
     pthread_mutex_t failure_lock;
 
-    _Atomic uint64_t clock_ticks, clock_ns; /* paravirtual clock: the one pair that all vCPUs are told */
+    pthread_mutex_t clock_lock;
+    uint64_t clock_ticks, clock_ns; /* paravirtual clock: the one pair that all vCPUs are told; ns 0: not made yet */
     uint64_t checkpoint_seed;
 };
 

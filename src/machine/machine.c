@@ -150,6 +150,7 @@ int machine_new(const struct machine_config *config, struct machine **out, struc
     for (int i = 0; i < MACHINE_CPUS_MAX; i++)
         pthread_mutex_init(&m->vcpus[i].kick_lock, NULL);
     pthread_mutex_init(&m->failure_lock, NULL);
+    pthread_mutex_init(&m->clock_lock, NULL);
     pthread_cond_init(&m->changed, NULL);
     int r = machine_assemble(m, err);
     if (r) {
@@ -176,6 +177,7 @@ void machine_free(struct machine *m)
     hy_vm_free(m->vm);
     hy_close(m->hy);
     pthread_cond_destroy(&m->changed);
+    pthread_mutex_destroy(&m->clock_lock);
     pthread_mutex_destroy(&m->failure_lock);
     for (int i = 0; i < MACHINE_CPUS_MAX; i++)
         pthread_mutex_destroy(&m->vcpus[i].kick_lock);
@@ -202,7 +204,7 @@ static int machine_restart(struct machine *m, struct err *err)
 {
     for (size_t i = 0; i < m->device_count; i++)
         device_reset(m->devices[i]);
-    atomic_store(&m->clock_ns, 0);
+    m->clock_ns = 0;
     int r = machine_boot(m, err);
     return r ? r : vcpus_make(m, err);
 }

@@ -56,14 +56,14 @@ static uint64_t vcpu_tsc(struct vcpu *v)
 static void clock_pair(struct vcpu *v, uint64_t *ticks, uint64_t *ns)
 {
     struct machine *m = v->machine;
-    pthread_mutex_lock(&m->failure_lock);
-    if (!atomic_load(&m->clock_ns)) {
-        atomic_store(&m->clock_ticks, vcpu_tsc(v));
-        atomic_store(&m->clock_ns, exec_clock_now(m->clock) + 1);
+    pthread_mutex_lock(&m->clock_lock);
+    if (!m->clock_ns) {
+        m->clock_ticks = vcpu_tsc(v);
+        m->clock_ns = exec_clock_now(m->clock) + 1;
     }
-    *ticks = atomic_load(&m->clock_ticks);
-    *ns = atomic_load(&m->clock_ns);
-    pthread_mutex_unlock(&m->failure_lock);
+    *ticks = m->clock_ticks;
+    *ns = m->clock_ns;
+    pthread_mutex_unlock(&m->clock_lock);
 }
 
 /* ns = ((ticks << shift) * mul) >> 32, with mul as large as fits. */
