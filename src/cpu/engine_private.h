@@ -25,6 +25,8 @@ struct cpu_engine {
     struct chain *link_from;
     unsigned link_exit;
     struct block *dead_from;          /* a dead block was entered: its successor will be linked in its place */
+    const struct uop *miss_uop;         /* the last that missed the TLB, and how many instructions had been counted then */
+    uint64_t miss_instructions;
 
     bool answer_due;                  /* cpu->exit waits for its answer                                      */
     bool interrupt_waits;             /* the APIC has one, but IF or a shadow holds it back                  */

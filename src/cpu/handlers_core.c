@@ -114,6 +114,12 @@ void uop_miss(struct cpu *cpu, const struct uop *u, uint64_t linear, uint32_t ac
 {
     if ((linear & (MEM_PAGE_SIZE - 1)) > MEM_PAGE_SIZE - 8 || (cpu->mode == CPU_MODE_64 && !is_canonical(linear)) || cpu->rights == TLB_USER_ALIGNED)
         return uop_slow(cpu, u);
+    /* An instruction with two accesses whose pages share an entry would fill it for the one and then for the other, for ever. */
+    struct cpu_engine *engine = cpu->engine;
+    if (engine->miss_uop == u && engine->miss_instructions == cpu->instructions)
+        return uop_slow(cpu, u);
+    engine->miss_uop = u;
+    engine->miss_instructions = cpu->instructions;
     cpu->uop = u;
     cpu_probe(cpu, cpu->rights, linear, 1, access & MEM_W ? MEM_W : MEM_R);
     const struct tlb_entry *e = cpu_tlb_entry(cpu, linear);
