@@ -41,14 +41,6 @@ struct hy_os {
 };
 extern const struct hy_os hy_os_host;
 
-/* Exits that the core finishes for backends whose host does not decode memory accesses. */
-enum { HYB_RAW_MEM = 0xff00, HYB_RAW_STRIO };
-struct hyb_exit {
-    hy_exit  pub;             /* reason HYB_RAW_*: the members below hold the access */
-    uint64_t gpa, gva, esr;
-    uint8_t  access, ninsn, insn[16];
-};
-
 struct hy_backend {
     uint32_t abi, size;
     const char *name;
