@@ -51,6 +51,7 @@ enum {
              1 << 23 | 1 << 24 | 1 << 29,
     L7_ECX_LOW = 1 << 2 /* UMIP */ | 1 << 3 | 1 << 9 | 1 << 10 | 1 << 22,
     L7_EDX = 1 << 4 /* FSRM */ | 1 << 14 | 1 << 26 /* IBRS, IBPB */ | 1 << 27 /* STIBP */ | 1 << 29 /* ARCH_CAPABILITIES */,
+    L7_2_EDX = 1 << 4, /* BHI_CTRL: SPEC_CTRL.BHI_DIS_S, else kernels clear the branch history in software at every system call */
     EXT_ECX = 1 << 0 /* LAHF */ | 1 << 5 | 1 << 8,
     EXT_EDX = 1 << 11 | 1 << 20 /* NX */ | 1 << 26 /* 1 GiB pages */ | 1 << 27 | 1 << 29 /* LM */,
 };
@@ -116,7 +117,9 @@ static void add_basic(struct table *t, uint32_t cpus, uint64_t tsc_hz, bool apic
     add_cache(t, 3, 3, 3, 16384, 16, ids, sharing);
     add(t, 4, 4, 0, 0, 0, 0);
     add(t, 6, -1, 1 << 2 /* ARAT: the APIC timer always runs */, 0, 0, 0);
-    add(t, 7, 0, 0, L7_EBX, L7_ECX, L7_EDX);
+    add(t, 7, 0, 2, L7_EBX, L7_ECX, L7_EDX);
+    add(t, 7, 1, 0, 0, 0, 0);
+    add(t, 7, 2, 0, 0, 0, L7_2_EDX);
     add(t, 0xb, 0, 0, 1, 0 | 1 << 8, 0);
     unsigned shift = (unsigned)__builtin_ctz(ids);
     add(t, 0xb, 1, shift, cpus, 1 | 2 << 8, 0);
@@ -176,12 +179,13 @@ static void restrict_leaf(struct hy_cpuid *l)
         l->ecx &= L1_ECX | CPUID_HYPERVISOR | 1u << 3 /* MONITOR */;
         l->edx &= L1_EDX | 1u << 28;
     } else if (l->fn == 7 && l->sub == 0) {
-        l->eax = 0;
+        l->eax = l->eax > 2 ? 2 : l->eax;
         l->ebx &= L7_EBX;
         l->ecx &= L7_ECX;
         l->edx &= L7_EDX;
     } else if (l->fn == 7) {
-        l->eax = l->ebx = l->ecx = l->edx = 0;
+        l->eax = l->ebx = l->ecx = 0;
+        l->edx &= l->sub == 2 ? L7_2_EDX : 0;
     } else if (l->fn == 0xd && l->sub == 0) {
         l->eax &= (uint32_t)XSAVE_COMPONENTS;
         l->edx = 0;

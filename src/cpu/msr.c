@@ -35,7 +35,7 @@ enum { /* SDM volume 4, table 2-2 */
 enum {
     MTRRCAP_VALUE = 8 /* variable */ | 1 << 8 /* fixed */ | 1 << 10 /* WC */,
     MISC_ENABLE_RESET = 1 << 0 /* fast strings */ | 1 << 11 /* no BTS */ | 1 << 12 /* no PEBS */,
-    SPEC_CTRL_VALID = 7, /* IBRS, STIBP, SSBD */
+    SPEC_CTRL_VALID = 7 /* IBRS, STIBP, SSBD */ | 1 << 10 /* BHI_DIS_S */,
     DEBUGCTL_VALID = 3,  /* LBR, BTF: kept, without effect */
 };
 /* Kept without effect: fast strings, thermal control, PMU, BTS, PEBS, SpeedStep, MONITOR, CPUID limit, xTPR, no-execute disable. */
