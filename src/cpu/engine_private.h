@@ -29,6 +29,7 @@ struct cpu_engine {
     uint64_t miss_instructions;
 
     bool answer_due;                  /* cpu->exit waits for its answer                                      */
+    uint32_t pauses;                  /* PAUSE instructions, to yield at some                                */
     bool interrupt_waits;             /* the APIC has one, but IF or a shadow holds it back                  */
 
     /* code_written(), any thread */

@@ -168,6 +168,15 @@ static enum attend_result halted_attend(struct cpu *cpu)
     return ATTEND_AGAIN;
 }
 
+/* A guest that spins may wait for a vCPU that has no host CPU: let that one run now and then. */
+void exec_pause(struct cpu *cpu, const struct insn *in)
+{
+    enum { YIELD_EVERY = 64 };
+    (void)in;
+    if (cpu->vm->cpu_count > 1 && ++cpu->engine->pauses % YIELD_EVERY == 0)
+        cpu_sleep_yield();
+}
+
 /* ---- all ------------------------------------------------------------------------------------------------------------------------------------------------------------- */
 
 static bool steps_wanted(struct cpu *cpu)

@@ -22,7 +22,7 @@ typedef void exec_int_fn(struct cpu *, const struct insn *);
     X(exec_push, PUSH) X(exec_pop, POP) X(exec_pusha, PUSHA) X(exec_popa, POPA) X(exec_pushf, PUSHF) X(exec_popf, POPF) \
     X(exec_enter, ENTER) X(exec_leave, LEAVE) X(exec_flag, CLC, STC, CMC, CLD, STD) X(exec_lahf, LAHF) X(exec_sahf, SAHF) X(exec_salc, SALC) \
     X(exec_call, CALL) X(exec_ret, RET) X(exec_jmp, JMP) X(exec_jcc, JCC) X(exec_jcxz, JCXZ) X(exec_loop, LOOP, LOOPE, LOOPNE) \
-    X(exec_bound, BOUND) X(exec_nop, NOP, PAUSE, PREFETCH, PREFETCHW, ENDBR) \
+    X(exec_bound, BOUND) X(exec_nop, NOP, PREFETCH, PREFETCHW, ENDBR) X(exec_pause, PAUSE) \
     X(exec_fence, LFENCE, MFENCE, SFENCE, SERIALIZE) X(exec_cache_line, CLFLUSH, CLFLUSHOPT, CLWB) \
     X(exec_string, MOVS, STOS, LODS, SCAS, CMPS)
 

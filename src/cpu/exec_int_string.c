@@ -91,8 +91,8 @@ static uint64_t host_element(const uint8_t *at, unsigned size)
 
 static void host_fill(uint8_t *to, uint64_t value, uint64_t n, unsigned size)
 {
-    if (size == 1)
-        memset(to, (uint8_t)value, n);
+    if (operand_truncate(value, size) == operand_truncate((value & 0xff) * UINT64_C(0x0101010101010101), size))
+        memset(to, (uint8_t)value, n * size);
     else
         for (uint64_t i = 0; i < n; i++)
             memcpy(to + i * size, &value, size);

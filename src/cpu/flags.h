@@ -12,6 +12,7 @@
 
 enum cc_kind {
     CC_KNOWN,  /* cc_result: the six flag bits                                                             */
+    CC_MULTIPLY, /* as CC_RESULT, but ZF is clear: undefined after MUL and IMUL, and 0 in hardware         */
     CC_RESULT, /* ZF, SF, PF from cc_result; cc_src1: the bits of CF, OF, AF                               */
     CC_ADD, CC_ADC /* ADC with CF set: result = src1 + src2 + 1 */,
     CC_SUB, CC_SBB /* SBB with CF set */,
@@ -59,6 +60,7 @@ static inline bool cc_cf(const struct cpu *cpu)
     uint64_t a = cpu->cc_src1, r = cpu->cc_result;
     switch (cc_kind(cpu)) {
     case CC_KNOWN:  return r & FLAG_CF;
+    case CC_MULTIPLY:
     case CC_RESULT: return a & FLAG_CF;
     case CC_ADD:    return r < a;
     case CC_ADC:    return r <= a;
@@ -69,7 +71,9 @@ static inline bool cc_cf(const struct cpu *cpu)
 
 static inline bool cc_zf(const struct cpu *cpu)
 {
-    return unlikely(cc_kind(cpu) == CC_KNOWN) ? cpu->cc_result & FLAG_ZF : !cpu->cc_result;
+    if (unlikely(cc_kind(cpu) <= CC_MULTIPLY))
+        return cc_kind(cpu) == CC_KNOWN && cpu->cc_result & FLAG_ZF;
+    return !cpu->cc_result;
 }
 
 static inline bool cc_sf(const struct cpu *cpu)
@@ -89,6 +93,7 @@ static inline bool cc_of(const struct cpu *cpu)
     uint64_t a = cpu->cc_src1, r = cpu->cc_result, b;
     switch (cc_kind(cpu)) {
     case CC_KNOWN:  return r & FLAG_OF;
+    case CC_MULTIPLY:
     case CC_RESULT: return a & FLAG_OF;
     case CC_ADD:
     case CC_ADC:    b = cc_src2(cpu); return ((a ^ r) & (b ^ r)) >> 63;
@@ -101,6 +106,7 @@ static inline bool cc_af(const struct cpu *cpu)
     uint64_t a = cpu->cc_src1, r = cpu->cc_result;
     switch (cc_kind(cpu)) {
     case CC_KNOWN:  return r & FLAG_AF;
+    case CC_MULTIPLY:
     case CC_RESULT: return a & FLAG_AF;
     default:        return (a ^ r ^ cc_src2(cpu)) >> cc_shift(cpu) & FLAG_AF;
     }

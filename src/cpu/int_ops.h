@@ -148,11 +148,11 @@ ALWAYS_INLINE struct shift_out shift_double(bool left, uint64_t a, uint64_t b, u
     return out;
 }
 
-/* MUL and IMUL: hardware sets SF and PF by the low half and clears ZF and AF, all undefined in the SDM. */
 ALWAYS_INLINE void mul_flags(struct cpu *cpu, unsigned shift, uint64_t low, bool overflow)
 {
-    uint32_t parity = __builtin_parity((unsigned)low & 0xff) ? 0 : FLAG_PF;
-    cc_set_known(cpu, parity | (low << shift >> 63 ? FLAG_SF : 0) | (overflow ? FLAG_CF | FLAG_OF : 0));
+    cpu->cc_op = CC_OP(CC_MULTIPLY, shift);
+    cpu->cc_src1 = overflow ? FLAG_CF | FLAG_OF : 0;
+    cpu->cc_result = low << shift;
 }
 
 static inline uint64_t bits_deposit(uint64_t src, uint64_t mask)
