@@ -149,9 +149,7 @@ static bool cmpxchg16_slow(struct cpu *cpu, uint64_t linear, void *at, uint64_t 
 void exec_cmpxchg16b(struct cpu *cpu, const struct insn *in)
 {
     uint64_t *gpr = cpu->state.gpr;
-    if ((operand_offset(cpu, in) + cpu->state.seg[in->seg].base) & 15) /* before the canonical check, whose exception on the stack is another */
-        cpu_raise_error(cpu, EXC_GP, 0);
-    uint64_t linear = operand_linear(cpu, in, 16, MEM_R | MEM_W);
+    uint64_t linear = operand_linear_aligned(cpu, in, 16, 16, MEM_R | MEM_W);
     uint64_t expected[2] = { gpr[REG_RAX], gpr[REG_RDX] }, desired[2] = { gpr[REG_RBX], gpr[REG_RCX] };
     bool swapped;
     void *at = cpu_rmw_begin(cpu, linear, 16);

@@ -59,10 +59,7 @@ uint64_t vector_linear(struct cpu *cpu, const struct insn *in, unsigned size, un
 {
     unsigned align = size < 16 ? 1 : in->prefix & PFX_VEX ? (traits & VT_ALIGNED ? size : 1) : traits & VT_UNALIGNED ? 1 : 16;
 
-    /* Alignment comes before the canonical check, whose exception on the stack is another. */
-    if (unlikely((operand_offset(cpu, in) + cpu->state.seg[in->seg].base) & (align - 1)))
-        cpu_raise_error(cpu, EXC_GP, 0);
-    return operand_linear(cpu, in, size, access);
+    return operand_linear_aligned(cpu, in, size, align, access);
 }
 
 static void load_vector(struct cpu *cpu, const struct insn *in, unsigned size, union vec *out, unsigned traits)

@@ -81,14 +81,10 @@ static void check_mxcsr(struct cpu *cpu, const uint8_t *area)
 
 /* ---- FXSAVE and FXRSTOR. Without CR4.OSFXSR they leave the XMM registers out. */
 
-/* Misalignment comes before the canonical check, whose exception on the stack is another. */
 static uint64_t area_linear(struct cpu *cpu, const struct insn *in, size_t size, unsigned align, uint32_t access)
 {
-    uint64_t at = operand_offset(cpu, in) + cpu->state.seg[in->seg].base;
-    cpu_check_alignment(cpu, at, 4);
-    if (at & (align - 1))
-        cpu_raise_error(cpu, EXC_GP, 0);
-    return operand_linear(cpu, in, size, access);
+    cpu_check_alignment(cpu, operand_linear(cpu, in, 1, MEM_R), 4); /* these look at the first byte before anything else */
+    return operand_linear_aligned(cpu, in, size, align, access);
 }
 
 static uint64_t fxsave_linear(struct cpu *cpu, const struct insn *in, uint32_t access)

@@ -157,6 +157,8 @@ static inline const struct tlb_entry *cpu_fetch_page(struct cpu *cpu, uint64_t l
     return likely((linear & TLB_PAGE_MASK) == e->exec_tag) ? e : cpu_fetch_page_slow(cpu, linear);
 }
 
+static inline bool is_canonical48(uint64_t linear) { return (uint64_t)((int64_t)(linear << 16) >> 16) == linear; }
+
 /* The alignment check (SDM vol. 3, 6.15 #AC) for operands whose accesses do not show their kind by their size. */
 static inline void cpu_check_alignment(struct cpu *cpu, uint64_t linear, unsigned align)
 {

@@ -58,6 +58,14 @@ static inline uint64_t operand_linear(struct cpu *cpu, const struct insn *in, si
     return cpu_linear(cpu, in->seg, operand_offset(cpu, in), len, access);
 }
 
+/* The same for operands that must be aligned, else #GP(0): that comes before the canonical check, whose exception on the stack is another. */
+static inline uint64_t operand_linear_aligned(struct cpu *cpu, const struct insn *in, size_t len, unsigned align, uint32_t access)
+{
+    if (unlikely((operand_offset(cpu, in) + cpu->state.seg[in->seg].base) & (align - 1)))
+        cpu_raise_error(cpu, EXC_GP, 0);
+    return operand_linear(cpu, in, len, access);
+}
+
 static inline uint64_t memory_load(struct cpu *cpu, uint64_t linear, unsigned size)
 {
     switch (size) {

@@ -23,7 +23,6 @@ static inline bool cpu_is_real(const struct cpu *cpu) { return !(cpu->state.cr0 
 static inline bool cpu_is_v8086(const struct cpu *cpu) { return !cpu_is_real(cpu) && cpu->state.rflags & FLAG_VM; }
 static inline bool cpu_is_flatly_addressed(const struct cpu *cpu) { return cpu_is_real(cpu) || cpu->state.rflags & FLAG_VM; } /* selector << 4 */
 static inline unsigned cpu_iopl(const struct cpu *cpu) { return cpu->state.rflags >> 12 & 3; }
-static inline bool is_canonical48(uint64_t linear) { return (uint64_t)((int64_t)(linear << 16) >> 16) == linear; }
 static inline bool is_null_selector(uint16_t selector) { return !(selector & 0xfffc); }
 
 static inline unsigned desc_type(const struct descriptor *d) { return d->low >> 40 & 15; }          /* with S clear */
