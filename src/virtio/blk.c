@@ -52,6 +52,7 @@ struct virtio_blk {
     char serial[ID_BYTES];
     struct blk_request *free_requests;  /* at most as many as were ever under way */
     unsigned to_signal;                 /* queues with completions, a bit each */
+    unsigned under_way;
 };
 
 static struct virtio_blk *blk_of(struct virtio_device *v) { return container_of(v, struct virtio_blk, v); }
@@ -82,6 +83,7 @@ static void end_request(struct blk_request *r, uint8_t status)
     mem_write(blk->v.device.services.memory, r->status_gpa, &status, 1);
     vq_push(&blk->v.queues[r->queue], r->head, status == STATUS_OK ? r->written + 1 : 1);
     blk->to_signal |= 1u << r->queue;
+    blk->under_way--;
     request_free(r);
 }
 
@@ -94,6 +96,7 @@ static void signal_queues(void *opaque)
         blk->to_signal &= ~(1u << i);
         virtio_signal(&blk->v, i);
     }
+    virtio_idle(&blk->v);
 }
 
 static void request_done(struct disk_request *disk, int error)
@@ -205,6 +208,7 @@ static bool take(struct virtio_blk *blk, unsigned queue, const struct vq_chain *
     r->status_gpa = last->gpa + last->len - 1;
     r->written = 0;
     r->pin_count = 0;
+    blk->under_way++;
     execute(r, c);
     return true;
 }
@@ -237,7 +241,9 @@ static void blk_drain(struct virtio_device *v)
     signal_queues(blk_of(v));
 }
 
-static const struct virtio_ops blk_ops = { .id = 2, .class_code = 0x018000, .process = blk_process, .drain = blk_drain };
+static bool blk_busy(struct virtio_device *v) { return blk_of(v)->under_way; }
+
+static const struct virtio_ops blk_ops = { .id = 2, .class_code = 0x018000, .process = blk_process, .busy = blk_busy, .drain = blk_drain };
 
 /* ---- life -------------------------------------------------------------------------------------------------------------------------------------------------------------- */
 

@@ -3,7 +3,7 @@
  *
  * Trust: the driver may write status, features and queue registers in any order. Features are frozen by FEATURES_OK, a queue's registers by queue_enable. Nothing is processed
  * before DRIVER_OK. A fault sets DEVICE_NEEDS_RESET and stops all queues; only a reset gets the device out of it.
- * A reset and a save wait for requests under way (ops->drain), so nothing of the host's touches guest memory after the driver has seen status 0.
+ * A reset ends, and a save begins, when no request is under way, so nothing of the host's touches guest memory after the driver has seen status 0.
  */
 #include "virtio/device.h"
 
@@ -21,7 +21,7 @@ bool virtio_has(const struct virtio_device *v, uint64_t feature) { return (v->ac
 bool virtio_queue_running(const struct virtio_device *v, unsigned queue)
 {
     return (v->status & (VIRTIO_DRIVER_OK | VIRTIO_NEEDS_RESET)) == VIRTIO_DRIVER_OK && queue < v->queue_count && v->vq[queue].enabled &&
-           !v->queues[queue].broken && pci_is_bus_master(&v->pci);
+           !v->queues[queue].broken && !v->resetting && !(v->resetting_queues >> queue & 1) && pci_is_bus_master(&v->pci);
 }
 
 void virtio_needs_reset(struct virtio_device *v, const char *why)
@@ -97,39 +97,58 @@ void virtio_enable_queue(struct virtio_device *v, unsigned queue)
     virtio_kick(v, queue);
 }
 
+static bool busy(struct virtio_device *v) { return v->ops->busy && v->ops->busy(v); }
+
 static void drain(struct virtio_device *v)
 {
     if (v->ops->drain)
         v->ops->drain(v);
 }
 
+static void reset_queue_now(struct virtio_device *v, unsigned queue)
+{
+    exec_work_cancel(&v->works[queue].work);
+    vq_reset(&v->queues[queue], v->queue_size);
+}
+
 void virtio_reset_queue(struct virtio_device *v, unsigned queue)
 {
     if (!virtio_has(v, VIRTIO_F_RING_RESET) || !v->vq[queue].enabled)
         return;
-    drain(v);
-    exec_work_cancel(&v->works[queue].work);
-    vq_reset(&v->queues[queue], v->queue_size);
+    v->resetting_queues |= (uint16_t)(1u << queue);
+    virtio_idle(v);
 }
 
 /* ---- status ---------------------------------------------------------------------------------------------------------------------------------------------------------- */
 
 static void reset(struct virtio_device *v)
 {
-    drain(v);
     if (v->ops->stopped)
         v->ops->stopped(v);
-    for (unsigned i = 0; i < v->queue_count; i++) {
-        exec_work_cancel(&v->works[i].work);
-        vq_reset(&v->queues[i], v->queue_size);
-    }
+    for (unsigned i = 0; i < v->queue_count; i++)
+        reset_queue_now(v, i);
     v->accepted = 0;
     v->offered_select = v->accepted_select = 0;
     v->queue_select = 0;
     v->config_vector = VQ_NO_VECTOR;
     v->status = 0;
     v->isr = 0;
+    v->resetting = false;
+    v->resetting_queues = 0;
     pci_intx_set(&v->pci, false);
+}
+
+void virtio_idle(struct virtio_device *v)
+{
+    if ((!v->resetting && !v->resetting_queues) || busy(v))
+        return;
+    if (v->resetting)
+        reset(v);
+    for (unsigned i = 0; v->resetting_queues; i++) {
+        if (v->resetting_queues >> i & 1)
+            reset_queue_now(v, i);
+        v->resetting_queues &= (uint16_t)~(1u << i);
+    }
 }
 
 static void start(struct virtio_device *v)
@@ -145,8 +164,9 @@ static bool features_ok(const struct virtio_device *v) { return !(v->accepted & 
 /* Bits are only added, until all are taken away. */
 void virtio_write_status(struct virtio_device *v, uint8_t status)
 {
-    if (!status) {
-        reset(v);
+    if (!status || v->resetting) {
+        v->resetting = true;
+        virtio_idle(v);
         return;
     }
     uint8_t before = v->status;
@@ -191,6 +211,7 @@ void virtio_destroy(struct virtio_device *v)
 void virtio_device_reset(struct device *d)
 {
     struct virtio_device *v = virtio_of(d);
+    drain(v);
     reset(v);
     v->config_generation = 0;
     pci_function_reset(&v->pci);

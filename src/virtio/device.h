@@ -2,8 +2,9 @@
 /* device.h - what every virtio device has: features, status, queues, configuration bytes, and its PCI function (virtio 1.2 chapters 2 to 4).
  *
  * A device is a structure that begins with struct virtio_device, and a struct virtio_ops. Its work is in ops->process(), which runs on the device's executor with the device's lock
- * held, when the driver has notified a queue, and never before the driver is ready (DRIVER_OK). Requests that are still under way at a reset or a save are waited for in
- * ops->drain().
+ * held, when the driver has notified a queue, and never before the driver is ready (DRIVER_OK). When requests are still under way as the driver resets the device or a queue,
+ * the reset is over, and reads so, when they have ended and the device calls virtio_idle(): a vCPU's thread, which may not do I/O, does not wait. A save and a reset of the machine
+ * wait for them in ops->drain().
  */
 #ifndef VIRTIO_DEVICE_H
 #define VIRTIO_DEVICE_H
@@ -36,7 +37,8 @@ struct virtio_ops {
     /* Takes chains of a queue that is running. True: the budget is spent and there may be more. */
     bool (*process)(struct virtio_device *, unsigned queue);
     void (*started)(struct virtio_device *);                       /* the driver is ready, or a state was loaded in which it is. NULL: nothing to do       */
-    void (*drain)(struct virtio_device *);                         /* waits until no request is under way. NULL: none ever is after process() has returned */
+    bool (*busy)(struct virtio_device *);                          /* a request is under way. NULL: none ever is after process() has returned            */
+    void (*drain)(struct virtio_device *);                         /* waits until none is; on the main thread only. NULL as busy                          */
     void (*stopped)(struct virtio_device *);                       /* reset: forget what was queued inside. NULL: nothing                                  */
     void (*config_written)(struct virtio_device *, unsigned offset, unsigned size); /* NULL: read-only. Called after the bytes were stored                */
 };
@@ -53,6 +55,8 @@ struct virtio_device {
     struct virtio_queue_work works[VIRTIO_QUEUES_MAX];
     unsigned pci_cfg_at;                    /* offset of the PCI_CFG capability      */
     uint16_t queue_size;
+    bool resetting;                         /* as soon as nothing is under way       */
+    uint16_t resetting_queues;              /* the same, a bit each                  */
     uint8_t  config[VIRTIO_CONFIG_MAX];     /* as the driver reads it; not saved: it follows from how the device was made */
 
     /* Saved: VIRTIO_FIELDS. */
@@ -100,6 +104,7 @@ bool virtio_pop(struct virtio_device *, unsigned queue, struct vq_chain *);
 void virtio_signal(struct virtio_device *, unsigned queue);
 void virtio_kick(struct virtio_device *, unsigned queue);               /* has process() called soon */
 void virtio_needs_reset(struct virtio_device *, const char *why);
+void virtio_idle(struct virtio_device *);                               /* nothing is under way any more: ends a reset that waits for it */
 void virtio_config_changed(struct virtio_device *);
 
 /* ---- of this folder: between device.c and the transport -------------------------------------------------------------------------------------------------------- */

@@ -86,7 +86,8 @@ static uint32_t read_queue(const struct virtio_device *v, enum common r)
     case QUEUE_DRIVER_HIGH: return (uint32_t)(s->available >> 32);
     case QUEUE_DEVICE_LOW: return (uint32_t)s->used;
     case QUEUE_DEVICE_HIGH: return (uint32_t)(s->used >> 32);
-    default: return 0; /* QUEUE_RESET: it is over when the write returns */
+    case QUEUE_RESET: return v->resetting_queues >> v->queue_select & 1;
+    default: return 0;
     }
 }
 

@@ -193,6 +193,8 @@ void guest_msix(struct guest *g, unsigned vectors)
 bool guest_negotiate(struct guest *g, uint64_t features)
 {
     guest_write(g, 0x14, 1, 0);
+    for (unsigned i = 0; i < 50000 && guest_read(g, 0x14, 1); i++)
+        guest_pause(g); /* requests are under way */
     CHECK(guest_read(g, 0x14, 1) == 0);
     guest_write(g, 0x14, 1, 1);
     guest_write(g, 0x14, 1, 3);

@@ -177,6 +177,40 @@ static void many_at_once(void **state)
     }
 }
 
+/* After status reads 0 nothing is written any more: neither data nor used ring. */
+static void reset_while_under_way(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < GUEST_KINDS; kind++) {
+        struct guest g;
+        guest_start(&g, kind);
+        assert_int_equal(new_blk(&g, kind % 2 ? DISK_ENGINE_THREADS : DISK_ENGINE_AUTO, false), 0);
+        for (unsigned round = 0; round < 30; round++) {
+            uint8_t header[16] = { 0 }, marks[20 * 512];
+            guest_driver(&g, F_FLUSH | VIRTIO_F_RING_RESET, 1);
+            guest_put(&g, HEADER, header, 16);
+            for (unsigned i = 0; i < 20; i++) {
+                struct guest_buffer b[] = { { HEADER, 16, false }, { DATA + 512 * i, 512, true }, { STATUS, 1, true } };
+                guest_chain(&g, 0, 3 * i, b, 3);
+            }
+            guest_notify(&g, 0);
+            if (round % 3 == 1)
+                guest_pause(&g);
+            unsigned at = round % 2 ? 0x3a : 0x14;
+            guest_write(&g, at, at == 0x14 ? 1 : 2, at != 0x14);
+            for (unsigned i = 0; i < 50000 && guest_read(&g, at, at == 0x14 ? 1 : 2); i++)
+                guest_pause(&g);
+            assert_int_equal(guest_read(&g, at, at == 0x14 ? 1 : 2), 0);
+            mem_fill(g.memory, DATA, 0x77, sizeof marks);
+            guest_pause(&g);
+            guest_get(&g, DATA, marks, sizeof marks);
+            for (unsigned i = 0; i < sizeof marks; i++)
+                assert_int_equal(marks[i], 0x77);
+        }
+        guest_stop(&g);
+    }
+}
+
 static void read_only_is_obeyed(void **state)
 {
     (void)state;
@@ -309,6 +343,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_executor_and_engine),
         cmocka_unit_test_setup_teardown(many_at_once, make_image, NULL),
+        cmocka_unit_test(reset_while_under_way),
         cmocka_unit_test(read_only_is_obeyed),
         cmocka_unit_test(save_drains_and_loads),
         cmocka_unit_test(window_in_configuration_space),
