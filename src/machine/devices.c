@@ -90,6 +90,7 @@ static int add(struct machine *m, const struct device_class *class, const char *
 static void power_request(void *opaque, enum power_request request, int status)
 {
     struct machine *m = opaque;
+    atomic_store(&m->ending, true);
     if (request == POWER_EXIT)
         atomic_store(&m->exit_status, status);
     machine_request(m, request == POWER_OFF ? REQUEST_OFF : request == POWER_EXIT ? REQUEST_EXIT_PORT : REQUEST_RESET);

@@ -69,6 +69,7 @@ struct machine {
 
     /* requests to the main loop */
     _Atomic uint32_t requests;
+    _Atomic bool ending;       /* a register write asked for power off, reset or exit: vCPUs run no further until that is done */
     struct exec_work request_work;
     _Atomic int exit_status;
     enum machine_end end;

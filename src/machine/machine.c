@@ -222,6 +222,7 @@ static void carry_out_reset(struct machine *m)
         machine_end(m, MACHINE_END_FAILURE);
         return;
     }
+    atomic_store(&m->ending, false);
     vcpus_resume(m);
 }
 

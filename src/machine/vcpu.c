@@ -136,7 +136,7 @@ static void vcpu_run(struct vcpu *v)
         return;
     }
     v->exits++;
-    if (!vcpu_handle_exit(v, exit))
+    if (!vcpu_handle_exit(v, exit) || atomic_load(&m->ending))
         vcpu_wait_for_park(v);
     if (m->config.checkpoint_every && !v->index && v->exits % m->config.checkpoint_every == 0)
         machine_request(m, REQUEST_CHECKPOINT);
