@@ -13,9 +13,9 @@ import boot
 
 def is_online():
     """Whether this machine itself reaches the archive that the guest is to read."""
-    uri = boot.tool("guest", "sources", "bookworm").split("] ")[1].split()[0]
+    uri, suite = boot.tool("guest", "sources", "bookworm").split("] ")[1].split()[:2]
     try:
-        urllib.request.urlopen(uri + "dists/bookworm/InRelease", timeout=20).close()
+        urllib.request.urlopen(f"{uri}dists/{suite}/InRelease", timeout=20).close()
         return True
     except OSError:
         return False
