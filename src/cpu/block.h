@@ -48,7 +48,7 @@ struct uop {
 struct chain {
     const struct uop *to[2];
     uint32_t generation[2]; /* of the fetch translations it holds for ...  */
-    uint32_t mask[2];       /* ... 0 when it stays in the page             */
+    uint32_t mask[2];       /* ... as far as it matters: 0 when it stays in the page, ~FETCH_LOCAL to a global page */
 };
 _Static_assert(sizeof(struct uop) == 32 && sizeof(struct chain) == 32, "chains live among micro-operations");
 
@@ -78,7 +78,8 @@ struct code_page {
     _Atomic uint32_t useless;           /* writes that met no code since the page was armed           */
 };
 
-struct jump_entry { uint64_t rip, tag; const struct uop *to; };
+/* Holds while (tag ^ cpu->fetch_tag) & mask is 0. */
+struct jump_entry { uint64_t rip, tag, mask; const struct uop *to; };
 
 static inline struct jump_entry *jump_at(struct cpu *cpu, uint64_t rip)
 {

@@ -46,7 +46,7 @@ void cpu_state_changed(struct cpu *cpu)
     uint64_t base = cpu->mode == CPU_MODE_64 ? 0 : s->seg[SEG_CS].base;
     if (base != cpu->fetch_base) {
         cpu->fetch_base = base;
-        cpu->fetch_generation++;
+        engine_fetch_changed(cpu, true);
     }
     cpu->flat = is_flat(cpu);
     cpu->rights = (uint8_t)cpu_rights_at(cpu, s->cpl);

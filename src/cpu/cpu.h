@@ -174,8 +174,8 @@ struct cpu {
     uint64_t cc_result, cc_src1;
     uint32_t cc_op;
 
-    /* Counts whatever may change an instruction fetch's translation or right: mmu.c adds one in every cpu_tlb_flush_*() (an eviction does not count).
-     * Chains of blocks across pages hold only while it stands still. */
+    /* Counts whatever may change an instruction fetch's translation or right: mmu.c calls engine_fetch_changed() in every cpu_tlb_flush_*() (an eviction does
+     * not count). Chains of blocks across pages hold only while it stands still; those to global pages while the bits above FETCH_LOCAL do. */
     union {
         struct {
             uint32_t fetch_generation;

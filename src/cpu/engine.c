@@ -206,12 +206,37 @@ static void written_drain(struct cpu *cpu)
         block_cache_written(cpu, queue[i].memory, queue[i].offset, queue[i].len);
 }
 
+/* ---- changes of the translations ------------------------------------------------------------------------------------------------------------------------ */
+
+static unsigned filter_bit(uint64_t linear) { return (linear >> 12 ^ linear >> 24) & (FETCH_FILTER_BITS - 1); }
+static void filter_add(struct cpu_engine *engine, uint64_t linear)
+{
+    engine->fetch_filter[filter_bit(linear) / 64] |= BIT(filter_bit(linear) % 64);
+}
+
+void engine_fetch_changed(struct cpu *cpu, bool global_too)
+{
+    uint32_t old = cpu->fetch_generation;
+    cpu->fetch_generation = global_too ? (old | FETCH_LOCAL) + 1 : old + 1;
+    if (cpu->fetch_generation < old)
+        cpu_request(cpu, CPU_REQ_TLB); /* gone round: no chain may live to meet its number again */
+    if (global_too && cpu->engine)
+        memset(cpu->engine->fetch_filter, 0, sizeof cpu->engine->fetch_filter);
+}
+
+void engine_fetch_page_changed(struct cpu *cpu, uint64_t linear)
+{
+    const struct cpu_engine *engine = cpu->engine;
+    if (!engine || engine->fetch_filter[filter_bit(linear) / 64] & BIT(filter_bit(linear) % 64))
+        engine_fetch_changed(cpu, true);
+}
+
 /* ---- finding and running blocks ------------------------------------------------------------------------------------------------------------------------------ */
 
 static bool is_shared(const struct cpu *cpu, const struct block *b) { return (const void *)b != cpu->engine->one; }
 
 /* Joins the exit that was just taken, and a dead block just entered, to what they lead to. */
-static void link_to(struct cpu *cpu, const struct block *b)
+static void link_to(struct cpu *cpu, const struct block *b, uint32_t mask)
 {
     struct cpu_engine *engine = cpu->engine;
     if (engine->dead_from && !b->second)
@@ -224,8 +249,20 @@ static void link_to(struct cpu *cpu, const struct block *b)
         bool stays = from->page == b->page && at < MEM_PAGE_SIZE && !b->second && !from->second;
         engine->link_from->to[which] = b->uops;
         engine->link_from->generation[which] = cpu->fetch_generation;
-        engine->link_from->mask[which] = stays ? 0 : UINT32_MAX;
+        engine->link_from->mask[which] = stays ? 0 : mask;
     }
+}
+
+/* Which bits of fetch_tag the way to a block just found depends on; notes its page for engine_fetch_page_changed(). A block of two pages depends on all. */
+static uint64_t jump_mask(struct cpu *cpu, const struct block *b)
+{
+    uint64_t linear = linear_of_rip(cpu, cpu->state.rip);
+    const struct tlb_entry *e = cpu_tlb_entry(cpu, linear);
+    filter_add(cpu->engine, linear);
+    if (b->second)
+        filter_add(cpu->engine, linear + MEM_PAGE_SIZE);
+    bool global = !b->second && e->exec_tag == (linear & TLB_PAGE_MASK) && e->info & TLB_INFO_GLOBAL;
+    return global ? ~(uint64_t)FETCH_LOCAL : UINT64_MAX;
 }
 
 static const struct uop *block_at_rip(struct cpu *cpu)
@@ -234,7 +271,7 @@ static const struct uop *block_at_rip(struct cpu *cpu)
     struct jump_entry *entry = jump_at(cpu, cpu->state.rip);
     struct block *b;
     engine->statistics.lookups++;
-    if (entry->rip == cpu->state.rip && entry->tag == cpu->fetch_tag && entry->to && !block_of(entry->to)->dead) {
+    if (entry->rip == cpu->state.rip && !((entry->tag ^ cpu->fetch_tag) & entry->mask) && entry->to && !block_of(entry->to)->dead) {
         b = block_of(entry->to);
     } else {
         engine->statistics.lookup_misses++;
@@ -244,9 +281,9 @@ static const struct uop *block_at_rip(struct cpu *cpu)
             engine->dead_from = NULL;
             return b->uops;
         }
-        *entry = (struct jump_entry){ cpu->state.rip, cpu->fetch_tag, b->uops };
+        *entry = (struct jump_entry){ cpu->state.rip, cpu->fetch_tag, jump_mask(cpu, b), b->uops };
     }
-    link_to(cpu, b);
+    link_to(cpu, b, (uint32_t)entry->mask);
     engine->link_from = NULL;
     engine->dead_from = NULL;
     return b->uops;

@@ -38,6 +38,11 @@ static inline uint32_t engine_block_key(const struct cpu *cpu)
            (cpu->state.seg[SEG_SS].attributes & SEG_DB ? 1u << 4 : 0) | (uint32_t)cpu->long_mode << 5;
 }
 
+/* Translations were dropped: all, or all that are not global; or those of the page at `linear`. Moves fetch_generation as far as code was fetched by them. */
+#define FETCH_LOCAL UINT32_C(0xfff)
+void engine_fetch_changed(struct cpu *, bool global_too);
+void engine_fetch_page_changed(struct cpu *, uint64_t linear);
+
 /* The thread that raises CPU_REQ_TIMER (alarm.c). A VM with APICs makes it before its vCPUs, when vm->now and cpu_count are set, and frees it after them. */
 int  cpu_alarms_new(struct cpu_vm *, struct err *);
 void cpu_alarms_free(struct cpu_vm *);

@@ -16,6 +16,8 @@
 
 struct written { struct mem_block *memory; size_t offset, len; };
 
+enum { FETCH_FILTER_BITS = 4096 };
+
 struct cpu_engine {
     struct cpu *cpu;
     struct block_cache cache;
@@ -28,6 +30,7 @@ struct cpu_engine {
     const struct uop *miss_uop;         /* the last that missed the TLB, and how many instructions had been counted then */
     uint64_t miss_instructions;
 
+    uint64_t fetch_filter[FETCH_FILTER_BITS / 64]; /* pages that code was found in since fetch_generation moved as a whole: hashed */
     bool answer_due;                  /* cpu->exit waits for its answer                                      */
     uint32_t pauses;                  /* PAUSE instructions, to yield at some                                */
     bool interrupt_waits;             /* the APIC has one, but IF or a shadow holds it back                  */

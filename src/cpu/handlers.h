@@ -139,7 +139,7 @@ ALWAYS_INLINE void host_write(uintptr_t at, unsigned bits, uint64_t value)
 #define JUMP_GO()                                                                                                      \
     do {                                                                                                               \
         const struct jump_entry *entry_ = jump_at(cpu, cpu->state.rip);                                                \
-        if (ENGINE_CHAINS && likely(entry_->rip == cpu->state.rip) && likely(entry_->tag == cpu->fetch_tag) &&         \
+        if (ENGINE_CHAINS && likely(entry_->rip == cpu->state.rip) && likely(!((entry_->tag ^ cpu->fetch_tag) & entry_->mask)) && \
             likely(!engine_requested(cpu)))                                                                            \
             return entry_->to->fn(cpu, entry_->to);                                                                    \
         return;                                                                                                        \

@@ -69,7 +69,7 @@ void cpu_tlb_flush_all(struct cpu *cpu)
     mmu->filled_count = 0;
     mmu->huge_seen = false;
     memset(mmu->large, 0, sizeof mmu->large);
-    cpu->fetch_generation++;
+    engine_fetch_changed(cpu, true);
 }
 
 void cpu_tlb_flush_nonglobal(struct cpu *cpu)
@@ -86,7 +86,7 @@ void cpu_tlb_flush_nonglobal(struct cpu *cpu)
         }
     }
     mmu->filled_count = kept;
-    cpu->fetch_generation++;
+    engine_fetch_changed(cpu, false);
 }
 
 void cpu_tlb_flush_keys(struct cpu *cpu, uint32_t changed, bool user)
@@ -127,8 +127,9 @@ void cpu_tlb_flush_page(struct cpu *cpu, uint64_t linear)
     }
     unsigned bit = large_bit(linear), other = large_bit(linear ^ BIT(21));
     if (mmu->huge_seen || mmu->large[bit / 64] & BIT(bit % 64) || mmu->large[other / 64] & BIT(other % 64))
-        flush_large(cpu, linear);
-    cpu->fetch_generation++;
+        flush_large(cpu, linear), engine_fetch_changed(cpu, true);
+    else
+        engine_fetch_page_changed(cpu, linear);
 }
 
 static void entry_list(struct cpu *cpu, unsigned rights, struct tlb_entry *e)
