@@ -163,6 +163,12 @@ static int deliverable(const struct apic *a)
     return vector >= 0 && ((uint32_t)vector & 0xf0) > (apic_ppr(a) & 0xf0) ? vector : -1;
 }
 
+bool apic_accepts_extint(const struct apic *a)
+{
+    uint32_t lvt = LOAD(a->lvt[APIC_LVT_LINT0]);
+    return !(LOAD(a->base) & APIC_BASE_EN) || (!(lvt & LVT_MASKED) && (lvt >> LVT_MODE_SHIFT & 7) == APIC_DELIVER_EXTINT);
+}
+
 bool apic_pending(struct apic *a) { return deliverable(a) >= 0 || extint_pending(a); }
 
 void apic_notice(struct apic *a)

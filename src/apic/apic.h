@@ -117,6 +117,9 @@ bool apic_pending(struct apic *);
 /* Takes it: IRR to ISR, or an INTA cycle at the i8259. Returns the vector, or -1 when it went away. */
 int  apic_acknowledge(struct apic *);
 
+/* Any thread. Whether the 8259's INTR reaches the CPU: LINT0 unmasked and in ExtINT mode, or no APIC at all (SDM 12.4.3). */
+bool apic_accepts_extint(const struct apic *);
+
 uint64_t apic_get_cr8(const struct apic *);
 void     apic_set_cr8(struct apic *, uint64_t value); /* bits 3..0; the caller has raised #GP for others */
 

@@ -203,6 +203,34 @@ static void level_interrupts_report_their_end(struct rig *rig)
     CHECK(x->u.io.port == 0x13);
 }
 
+/* An 8259 above the local APIC: its INTR is a hy_inject, when LINT0 lets it in. */
+static void external_interrupts_enter_by_lint0(struct rig *rig)
+{
+    const struct hy_event event = {.kind = HY_EV_INTR, .vector = 0x40};
+    struct guest *g;
+    hy_exit *x;
+
+    NEED_IRQ(rig, HY_IRQ_CPU);
+    g = guest_new(rig, HY_IRQ_CPU, 1);
+    /* mov dword [0xfee000f0], 0x1ff; mov dword [0xfee00350], 0x10000 (masked); sti; nop; out 0x12, al; mov dword [0xfee00350], 0x700 (ExtINT); out 0x13, al;
+     * 1: nop; jmp 1b. Handler: out 0x11, al; 2: jmp 2b */
+    CODE(g, 0xc7, 0x05, 0xf0, 0, 0xe0, 0xfe, 0xff, 1, 0, 0, 0xc7, 0x05, 0x50, 3, 0xe0, 0xfe, 0, 0, 1, 0, 0xfb, 0x90, 0xe6, 0x12,
+         0xc7, 0x05, 0x50, 3, 0xe0, 0xfe, 0, 7, 0, 0, 0xe6, 0x13, 0x90, 0xeb, 0xfd);
+    guest_write(g, 0x1800, (const uint8_t[]){0xe6, 0x11, 0xeb, 0xfe}, 4);
+    guest_protected(g, CODE_AT);
+    guest_gate_protected(g, 0x40, 0x1800);
+    x = run_to(g->cpu, HY_EXIT_IO);
+    CHECK(x->u.io.port == 0x12 && !(x->ready & 1));
+    CHECK_ERR(hy_inject(g->cpu, &event), HY_E_STATE);
+    OK(hy_window(g->cpu, 1u << HY_EV_INTR)); /* masked: no window yet */
+    x = run_to(g->cpu, HY_EXIT_IO);
+    CHECK(x->u.io.port == 0x13);
+    run_to(g->cpu, HY_EXIT_WINDOW);
+    OK(hy_inject(g->cpu, &event));
+    x = run_to(g->cpu, HY_EXIT_IO);
+    CHECK(x->u.io.port == 0x11);
+}
+
 static void lines_are_delivered(struct rig *rig)
 {
     struct guest *g;
@@ -247,6 +275,7 @@ const struct test_case cases_events[] = {
     {"exceptions-are-injected", exceptions_are_injected},
     {"messages-are-delivered", messages_are_delivered},
     {"level-interrupts-report-their-end", level_interrupts_report_their_end},
+    {"external-interrupts-enter-by-lint0", external_interrupts_enter_by_lint0},
     {"lines-are-delivered", lines_are_delivered},
     {"triple-faults-are-told", triple_faults_are_told},
     {NULL, NULL},

@@ -362,6 +362,29 @@ static bool leaf_trapped(const struct hyb_vm *vm, uint32_t fn)
     return false;
 }
 
+/* With an APIC, an INTR goes through its LINT0: the CPU's own flags do not tell all. */
+static bool external_enters(const hyb_cpu *cpu)
+{
+    return cpu->vm->irq == HY_IRQ_NONE || (atomic_load(&cpu->vm->external) < 0 && apic_accepts_extint(cpu->cpu->apic));
+}
+
+/* The CPU says that its window is open. Where the APIC does not let an INTR in, the request waits for the next entry, and is not lost. */
+static bool window_opens(hyb_cpu *cpu)
+{
+    if (cpu->window && !external_enters(cpu))
+        return false;
+    cpu->window = 0;
+    return true;
+}
+
+static void window_follow(hyb_cpu *cpu)
+{
+    if (!cpu->window || !external_enters(cpu))
+        return;
+    cpu->cpu->window |= 1u << HY_EV_INTR;
+    cpu_request(cpu->cpu, CPU_REQ_WINDOW);
+}
+
 /* What hy.h says of answers that nobody gives. False: an exit that is not to be seen. */
 static bool exit_prepare(hyb_cpu *cpu, hy_exit *x)
 {
@@ -380,6 +403,7 @@ static bool exit_prepare(hyb_cpu *cpu, hy_exit *x)
         return true;
     case HY_EXIT_CALL: x->u.call.ret[0] = UINT64_MAX; return true;
     case HY_EXIT_CPUID: return leaf_trapped(cpu->vm, x->u.cpuid.fn);
+    case HY_EXIT_WINDOW: return window_opens(cpu);
     default: return true;
     }
 }
@@ -407,7 +431,7 @@ static bool stop_explain(hyb_cpu *cpu, hy_exit *x)
 static void ready_follow(hyb_cpu *cpu, hy_exit *x)
 {
     x->native = x->reason;
-    if (cpu->vm->irq == HY_IRQ_CPU && atomic_load(&cpu->vm->external) >= 0)
+    if (!external_enters(cpu))
         x->ready &= (uint8_t)~1u;
 }
 
@@ -417,6 +441,7 @@ static hy_err soft_enter(hyb_cpu *cpu, hy_exit **out)
 
     running = cpu;
     traps_follow(cpu);
+    window_follow(cpu);
     do
         x = cpu_run(cpu->cpu);
     while (x->reason == HY_EXIT_KICK ? !stop_explain(cpu, x) : !exit_prepare(cpu, x));
@@ -452,7 +477,7 @@ static hy_err inject_interrupt(hyb_cpu *cpu, uint8_t vector)
     struct cpu_state *s = &cpu->cpu->state;
     int none = -1;
 
-    if (!(s->rflags & FLAG_IF) || s->interrupt_shadow || s->event_pending)
+    if (!(s->rflags & FLAG_IF) || s->interrupt_shadow || s->event_pending || !external_enters(cpu))
         return soft_fail(HY_E_STATE, "hy_inject", "the CPU cannot take an interrupt now: use hy_window");
     if (cpu->vm->irq == HY_IRQ_CPU) {
         if (!atomic_compare_exchange_strong(&cpu->vm->external, &none, vector))
@@ -496,7 +521,12 @@ static hy_err soft_inject(hyb_cpu *cpu, const struct hy_event *event)
 
 static hy_err soft_window(hyb_cpu *cpu, unsigned mask)
 {
-    cpu->cpu->window = mask;
+    if (cpu->vm->irq == HY_IRQ_CPU) { /* INTR: when the APIC lets it in */
+        cpu->window = mask >> HY_EV_INTR & 1;
+        cpu->cpu->window = mask & ~(1u << HY_EV_INTR);
+    } else {
+        cpu->cpu->window = mask;
+    }
     if (mask)
         cpu_request(cpu->cpu, CPU_REQ_WINDOW);
     return HY_OK;

@@ -41,6 +41,7 @@ struct hyb_cpu {
     _Atomic int kicked;
     uint64_t ended[4];                   /* vectors whose end of interrupt is to be reported; owner's thread */
     uint8_t ended_any;
+    uint8_t window;                      /* with an APIC: a window for the 8259 was asked for */
 };
 
 /* soft_state.c */
