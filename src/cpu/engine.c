@@ -301,6 +301,8 @@ static void run_one(struct cpu *cpu)
     atomic_fetch_and(&cpu->requests, ~(uint32_t)CPU_REQ_ONE);
     if (cpu->state.interrupt_shadow & SHADOW_OLD)
         cpu->state.interrupt_shadow = 0;
+    if (cpu->mode != CPU_MODE_64)
+        cpu->state.rip = (uint32_t)cpu->state.rip;
     cpu->uop = NULL;
     cpu->replay_count = cpu->replay_at = 0;
     cpu->engine->link_from = NULL;
@@ -333,6 +335,8 @@ static void engine_loop(struct cpu *cpu)
 {
     for (;;) {
         cpu->uop = NULL;
+        if (cpu->mode != CPU_MODE_64)
+            cpu->state.rip = (uint32_t)cpu->state.rip; /* handlers_branch.c */
         if (must_attend(cpu)) {
             cpu->engine->link_from = NULL;
             cpu->engine->dead_from = NULL;

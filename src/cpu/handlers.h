@@ -165,13 +165,15 @@ extern uop_fn *const move_handlers[SIZES][MOVE_FORMS][ADDRESS_FORMS];
 extern uop_fn *const extend_handlers[2][3][SIZES][2][ADDRESS_FORMS];
 extern uop_fn *const lea_handlers[SIZES];
 extern uop_fn *const setcc_handlers[16], *const cmov_handlers[16][2 /* 32, 64 */];
-uop_fn uop_push64, uop_push64_imm, uop_pop64, uop_leave64, uop_nop, uop_cdqe, uop_cqo, uop_cdq, uop_cwde, uop_bswap32, uop_bswap64, uop_imul32,
+uop_fn uop_push32, uop_push32_imm, uop_pop32, uop_leave32, uop_push64, uop_push64_imm, uop_pop64, uop_leave64;
+uop_fn uop_nop, uop_cdqe, uop_cqo, uop_cdq, uop_cwde, uop_bswap32, uop_bswap64, uop_imul32,
     uop_imul64, uop_imul32_imm, uop_imul64_imm, uop_mul64, uop_mul32, uop_bt64_imm, uop_bt32_imm, uop_xchg32, uop_xchg64;
 
 /* A frequent vector instruction in 64-bit mode (handlers_vector.c), or NULL. It wants u->insn, register numbers in dst and src, and the address. */
 uop_fn *vector_handler(const struct insn *in);
 
 uop_fn uop_jmp64, uop_call64, uop_ret64, uop_jmp64_reg, uop_call64_reg, uop_jmp64_mem, uop_call64_mem;
+uop_fn uop_call32, uop_ret32, uop_jmp32_reg, uop_call32_reg, uop_jmp32_mem, uop_call32_mem;
 extern uop_fn *const jcc_handlers[16];
 /* CMP r,r; CMP r,imm; TEST r,r joined with the Jcc behind it */
 enum fused_form { FUSED_CMP_RR, FUSED_CMP_RI, FUSED_TEST_RR, FUSED_FORMS };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* handlers_branch.c - near branches of flat code at the end of decoded blocks.
+ * Direct jumps of 32-bit code use the 64-bit handlers: they may leave bits above 31 in state.rip, which everybody who shows it cuts off.
  * A direct branch goes by its chain (u + 1; behind a joined pair u + 2), an indirect one by the jump cache. Other code sizes take exec_integer(). */
 #include "cpu/handlers.h"
 
@@ -12,14 +13,16 @@ void uop_jmp64(struct cpu *cpu, const struct uop *u)
     CHAIN_GO(u + 1, 1, u->disp);
 }
 
-/* 48-bit canonical addresses; others, and all of 57 bits, are for exec_integer() to judge. */
-ALWAYS_INLINE bool is_plain_target(uint64_t rip) { return (uint64_t)((int64_t)(rip << 16) >> 16) == rip; }
+/* 48-bit canonical addresses; others, and all of 57 bits, are for exec_integer() to judge. Flat 32-bit code may go anywhere. */
+ALWAYS_INLINE bool is_plain_target(unsigned bits, uint64_t rip) { return bits == 32 || (uint64_t)((int64_t)(rip << 16) >> 16) == rip; }
+
+ALWAYS_INLINE uint64_t cut_to(unsigned bits, uint64_t v) { return bits == 32 ? (uint32_t)v : v; }
 
 /* Pushes the address behind; then `leave` goes on. A store that was noticed only has to be told: the block is left anyway. */
-#define CALL64(leave)                                                                   \
-    UOP_STORE_BEGIN(m, 64, RSP - 8, MEM_W);                                             \
-    host_write(m_host, 64, cpu->state.rip + BEHIND(u));                                 \
-    RSP -= 8;                                                                           \
+#define CALL(bits, leave)                                                               \
+    UOP_STORE_BEGIN(m, bits, cut_to(bits, RSP - (bits) / 8), MEM_W);                    \
+    host_write(m_host, bits, cpu->state.rip + BEHIND(u));                               \
+    RSP = m_at;                                                                         \
     COUNT_INSTRUCTIONS(u);                                                              \
     atomic_signal_fence(memory_order_seq_cst);                                          \
     if (unlikely(atomic_load_explicit(m_entry->flags, memory_order_relaxed)))           \
@@ -28,66 +31,60 @@ ALWAYS_INLINE bool is_plain_target(uint64_t rip) { return (uint64_t)((int64_t)(r
 
 static void call_noticed(struct cpu *cpu, uint64_t linear, uint64_t to)
 {
-    cpu_store_noticed(cpu, cpu_tlb_entry(cpu, linear), linear, 8);
+    cpu_store_noticed(cpu, cpu_tlb_entry(cpu, linear), linear, cpu->mode == CPU_MODE_64 ? 8 : 4);
     cpu->state.rip = to;
 }
 
-void uop_call64(struct cpu *cpu, const struct uop *u)
-{
 #define DIRECT_noticed call_noticed(cpu, m_at, cpu->state.rip + (uint64_t)(int64_t)u->disp)
 #define DIRECT CHAIN_GO(u + 1, 1, u->disp)
-    CALL64(DIRECT);
-}
-
 #define INDIRECT_noticed call_noticed(cpu, m_at, target)
 #define INDIRECT cpu->state.rip = target; JUMP_GO()
 
-void uop_call64_reg(struct cpu *cpu, const struct uop *u)
-{
-    uint64_t target = reg_read(cpu, u->src, 64);
-    if (unlikely(!is_plain_target(target)))
-        return uop_slow(cpu, u);
-    CALL64(INDIRECT);
-}
+#define REQUIRE_PLAIN(bits, target)                \
+    if (unlikely(!is_plain_target(bits, target)))  \
+        return uop_slow(cpu, u)
 
-void uop_call64_mem(struct cpu *cpu, const struct uop *u)
-{
-    UOP_LOAD(target, 64, uop_linear(cpu, u, ADDRESS_ANY));
-    if (unlikely(!is_plain_target(target)))
-        return uop_slow(cpu, u);
-    CALL64(INDIRECT);
-}
-
-void uop_jmp64_reg(struct cpu *cpu, const struct uop *u)
-{
-    uint64_t target = reg_read(cpu, u->src, 64);
-    if (unlikely(!is_plain_target(target)))
-        return uop_slow(cpu, u);
-    COUNT_INSTRUCTIONS(u);
-    cpu->state.rip = target;
-    JUMP_GO();
-}
-
-void uop_jmp64_mem(struct cpu *cpu, const struct uop *u)
-{
-    UOP_LOAD(target, 64, uop_linear(cpu, u, ADDRESS_ANY));
-    if (unlikely(!is_plain_target(target)))
-        return uop_slow(cpu, u);
-    COUNT_INSTRUCTIONS(u);
-    cpu->state.rip = target;
-    JUMP_GO();
-}
-
-void uop_ret64(struct cpu *cpu, const struct uop *u)
-{
-    UOP_LOAD(target, 64, RSP);
-    if (unlikely(!is_plain_target(target)))
-        return uop_slow(cpu, u);
-    RSP += 8 + u->imm;
-    COUNT_INSTRUCTIONS(u);
-    cpu->state.rip = target;
-    JUMP_GO();
-}
+#define BRANCHES(bits)                                                  \
+    void uop_call##bits(struct cpu *cpu, const struct uop *u)           \
+    {                                                                   \
+        CALL(bits, DIRECT);                                             \
+    }                                                                   \
+    void uop_call##bits##_reg(struct cpu *cpu, const struct uop *u)     \
+    {                                                                   \
+        uint64_t target = reg_read(cpu, u->src, bits);                  \
+        REQUIRE_PLAIN(bits, target);                                    \
+        CALL(bits, INDIRECT);                                           \
+    }                                                                   \
+    void uop_call##bits##_mem(struct cpu *cpu, const struct uop *u)     \
+    {                                                                   \
+        UOP_LOAD(target, bits, uop_linear(cpu, u, ADDRESS_ANY));        \
+        REQUIRE_PLAIN(bits, target);                                    \
+        CALL(bits, INDIRECT);                                           \
+    }                                                                   \
+    void uop_jmp##bits##_reg(struct cpu *cpu, const struct uop *u)      \
+    {                                                                   \
+        uint64_t target = reg_read(cpu, u->src, bits);                  \
+        REQUIRE_PLAIN(bits, target);                                    \
+        COUNT_INSTRUCTIONS(u);                                          \
+        INDIRECT;                                                       \
+    }                                                                   \
+    void uop_jmp##bits##_mem(struct cpu *cpu, const struct uop *u)      \
+    {                                                                   \
+        UOP_LOAD(target, bits, uop_linear(cpu, u, ADDRESS_ANY));        \
+        REQUIRE_PLAIN(bits, target);                                    \
+        COUNT_INSTRUCTIONS(u);                                          \
+        INDIRECT;                                                       \
+    }                                                                   \
+    void uop_ret##bits(struct cpu *cpu, const struct uop *u)            \
+    {                                                                   \
+        UOP_LOAD(target, bits, cut_to(bits, RSP));                      \
+        REQUIRE_PLAIN(bits, target);                                    \
+        RSP = cut_to(bits, RSP + (bits) / 8 + u->imm);                  \
+        COUNT_INSTRUCTIONS(u);                                          \
+        INDIRECT;                                                       \
+    }
+BRANCHES(32)
+BRANCHES(64)
 
 /* ---- Jcc ----------------------------------------------------------------------------------------------------------------------------------------------- */
 

@@ -102,36 +102,39 @@ CONDITIONS(CONDITIONAL_DEFINE)
 uop_fn *const setcc_handlers[16] = { CONDITIONS(SET_ROW) };
 uop_fn *const cmov_handlers[16][2] = { CONDITIONS(CMOV_ROW) };
 
-/* ---- the 64-bit stack --------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the stack, 64-bit or flat 32-bit --------------------------------------------------------------------------------------------------------------------------------------- */
 
 #define RSP (cpu->state.gpr[REG_RSP])
 
-#define PUSH64(value)                                       \
+#define CUT(bits, v) ((bits) == 32 ? (uint32_t)(v) : (v))
+
+#define PUSH(bits, value)                                   \
     uint64_t pushed = (value);                              \
-    UOP_STORE_BEGIN(m, 64, RSP - 8, MEM_W);                 \
-    host_write(m_host, 64, pushed);                         \
-    RSP -= 8;                                               \
-    UOP_STORE_END(m, 64);                                   \
+    UOP_STORE_BEGIN(m, bits, CUT(bits, RSP - (bits) / 8), MEM_W); \
+    host_write(m_host, bits, pushed);                       \
+    RSP = m_at;                                             \
+    UOP_STORE_END(m, bits);                                 \
     NEXT
 
-void uop_push64(struct cpu *cpu, const struct uop *u) { PUSH64(reg_read(cpu, u->src, 64)); }
-void uop_push64_imm(struct cpu *cpu, const struct uop *u) { PUSH64(u->imm); }
-
-void uop_pop64(struct cpu *cpu, const struct uop *u)
-{
-    UOP_LOAD(v, 64, RSP);
-    RSP += 8;
-    reg_write(cpu, u->dst, 64, v);
-    NEXT;
-}
-
-void uop_leave64(struct cpu *cpu, const struct uop *u)
-{
-    UOP_LOAD(v, 64, cpu->state.gpr[REG_RBP]);
-    RSP = v_at + 8;
-    cpu->state.gpr[REG_RBP] = v;
-    NEXT;
-}
+#define STACK_DEFINE(bits)                                                                                        \
+    void uop_push##bits(struct cpu *cpu, const struct uop *u) { PUSH(bits, reg_read(cpu, u->src, bits)); }        \
+    void uop_push##bits##_imm(struct cpu *cpu, const struct uop *u) { PUSH(bits, u->imm); }                       \
+    void uop_pop##bits(struct cpu *cpu, const struct uop *u)                                                      \
+    {                                                                                                             \
+        UOP_LOAD(v, bits, CUT(bits, RSP));                                                                        \
+        RSP = CUT(bits, v_at + (bits) / 8);                                                                       \
+        reg_write(cpu, u->dst, bits, v);                                                                          \
+        NEXT;                                                                                                     \
+    }                                                                                                             \
+    void uop_leave##bits(struct cpu *cpu, const struct uop *u)                                                    \
+    {                                                                                                             \
+        UOP_LOAD(v, bits, CUT(bits, cpu->state.gpr[REG_RBP]));                                                    \
+        RSP = CUT(bits, v_at + (bits) / 8);                                                                       \
+        cpu->state.gpr[REG_RBP] = v;                                                                              \
+        NEXT;                                                                                                     \
+    }
+STACK_DEFINE(32)
+STACK_DEFINE(64)
 
 /* ---- small ones --------------------------------------------------------------------------------------------------------------------------------------------- */
 

@@ -12,6 +12,15 @@ _Static_assert(offsetof(struct cpu, state) == 0 && offsetof(struct cpu_state, gp
 
 static bool is_64(const struct lowering *low) { return low->cpu->mode == CPU_MODE_64; }
 
+/* The size, 8 or 4, of stack and branch operations that have handlers here: 64-bit mode, or flat 32-bit code and stack. 0: none. */
+static unsigned near_size(const struct lowering *low, const struct insn *in)
+{
+    const struct cpu *cpu = low->cpu;
+    if (is_64(low))
+        return in->opsize == 8 ? 8 : 0;
+    return cpu->mode == CPU_MODE_32 && cpu->flat && in->opsize == 4 && cpu->state.seg[SEG_SS].attributes & SEG_DB ? 4 : 0;
+}
+
 static unsigned size_index(unsigned bytes)
 {
     return bytes == 1 ? SIZE_8 : bytes == 2 ? SIZE_16 : bytes == 4 ? SIZE_32 : SIZE_64;
@@ -151,9 +160,13 @@ static bool lower_lea(const struct insn *in, struct uop *u)
 static bool lower_push(struct lowering *low, const struct insn *in, struct uop *u)
 {
     const struct insn_opnd *from = &in->opnd[0];
-    if (!is_64(low) || in->opsize != 8)
+    unsigned size = near_size(low, in);
+    if (!size)
         return false;
-    u->fn = from->kind == OPND_IMM ? uop_push64_imm : is_whole_register(from) ? uop_push64 : NULL;
+    if (from->kind == OPND_IMM)
+        u->fn = size == 8 ? uop_push64_imm : uop_push32_imm;
+    else if (is_whole_register(from))
+        u->fn = size == 8 ? uop_push64 : uop_push32;
     u->imm = (uint64_t)in->imm;
     u->src = from->kind == OPND_GPR ? register_offset(from) : 0;
     return u->fn;
@@ -161,10 +174,11 @@ static bool lower_push(struct lowering *low, const struct insn *in, struct uop *
 
 static bool lower_pop(struct lowering *low, const struct insn *in, struct uop *u)
 {
-    if (!is_64(low) || in->opsize != 8 || !is_whole_register(&in->opnd[0]))
+    unsigned size = near_size(low, in);
+    if (!size || !is_whole_register(&in->opnd[0]))
         return false;
     u->dst = register_offset(&in->opnd[0]);
-    u->fn = uop_pop64;
+    u->fn = size == 8 ? uop_pop64 : uop_pop32;
     return true;
 }
 
@@ -260,7 +274,7 @@ static bool lower_direct(struct lowering *low, const struct insn *in, struct uop
         u->fn = jcc_handlers[insn_cond(in)];
         lower_fuse(u, insn_cond(in));
     } else {
-        u->fn = in->op == OP_CALL ? uop_call64 : uop_jmp64;
+        u->fn = in->op != OP_CALL ? uop_jmp64 : is_64(low) ? uop_call64 : uop_call32;
     }
     return true;
 }
@@ -268,23 +282,24 @@ static bool lower_direct(struct lowering *low, const struct insn *in, struct uop
 static bool lower_branch(struct lowering *low, const struct insn *in, struct uop *u)
 {
     const struct insn_opnd *to = &in->opnd[0];
-    if (!is_64(low) || in->opsize != 8)
+    unsigned size = near_size(low, in);
+    if (!size)
         return false;
     if (in->op == OP_RET) {
         u->imm = in->nopnd ? (uint64_t)in->imm & 0xffff : 0;
-        u->fn = uop_ret64;
+        u->fn = size == 8 ? uop_ret64 : uop_ret32;
         return true;
     }
     if (to->kind == OPND_REL)
         return lower_direct(low, in, u);
     if (to->kind == OPND_GPR) {
         u->src = register_offset(to);
-        u->fn = in->op == OP_CALL ? uop_call64_reg : uop_jmp64_reg;
+        u->fn = in->op == OP_CALL ? (size == 8 ? uop_call64_reg : uop_call32_reg) : size == 8 ? uop_jmp64_reg : uop_jmp32_reg;
         return true;
     }
     if (lower_address(low, in, u) < 0)
         return false;
-    u->fn = in->op == OP_CALL ? uop_call64_mem : uop_jmp64_mem;
+    u->fn = in->op == OP_CALL ? (size == 8 ? uop_call64_mem : uop_call32_mem) : size == 8 ? uop_jmp64_mem : uop_jmp32_mem;
     return true;
 }
 
@@ -319,8 +334,8 @@ static bool lower_special(struct lowering *low, const struct insn *in, struct uo
     case OP_PUSH: return lower_push(low, in, u);
     case OP_POP:  return lower_pop(low, in, u);
     case OP_LEAVE:
-        u->fn = uop_leave64;
-        return is_64(low) && in->opsize == 8;
+        u->fn = near_size(low, in) == 8 ? uop_leave64 : uop_leave32;
+        return near_size(low, in);
     case OP_SETCC: case OP_CMOVCC: return lower_conditional(in, u);
     case OP_MUL: case OP_IMUL: return lower_multiply(in, u);
     case OP_CBW: case OP_CWD: case OP_BSWAP: case OP_BT: case OP_XCHG: return lower_small(in, u);

@@ -41,6 +41,9 @@ static void calls_nest(void **state)
 }
 
 GUEST_PROGRAM(loop32, ".code32; xor %eax, %eax; mov $1000, %ecx; 1: add %ecx, %eax; push %ecx; pop %edx; mov %edx, 0x2000(,%ecx,4); loop 1b; pusha; popa; hlt");
+GUEST_PROGRAM(fib32, ".code32; mov $15, %edi; mov $0x100000 + 1f - fib32, %edx; mov %edx, 0x3000; call *%edx; call *0x3000; hlt;"
+                     "1: push %ebp; mov %esp, %ebp; push $7; push %ebx; push %edi; mov %edi, %eax; cmp $2, %edi; jl 2f; dec %edi; call 1b; mov %eax, %ebx;"
+                     "dec %edi; call 1b; add %ebx, %eax; 2: pop %edi; pop %ebx; leave; ret");
 GUEST_PROGRAM(loop16, ".code16; xor %ax, %ax; mov $100, %cx; 1: add %cx, %ax; mov %ax, %bx; mov %bx, 0x500; loop 1b; mov 0x500, %dx; hlt");
 
 static void other_modes_run(void **state)
@@ -52,6 +55,11 @@ static void other_modes_run(void **state)
     assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
     assert_int_equal(gpr(&g)[REG_RAX], 500500);
     assert_int_equal(load_le32(g.bytes + 0x2000 + 77 * 4), 77);
+    guest_enter(&g, 0, 32, GUEST_CODE);
+    GUEST_PUT(&g, GUEST_CODE, fib32);
+    assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
+    assert_int_equal(gpr(&g)[REG_RAX], 610);
+    assert_int_equal(gpr(&g)[REG_RSP], GUEST_STACK);
     guest_enter(&g, 0, 16, 0x7c00);
     GUEST_PUT(&g, 0x7c00, loop16);
     assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
