@@ -104,7 +104,7 @@ def run(mezz, options, archive, command, seconds, kernel="cloud"):
         child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         status = copy_output(child.stdout, sys.stdout.buffer)
         ended = child.wait()
-    if status is None and ended in (124, 137):
+    if status is None and ended in (124, 137, -9):
         raise GuestError(f"the guest took longer than {seconds} s")
     if status is None:
         raise GuestError(f"the guest ended before the command did (status {ended})", ended or 1)
