@@ -49,11 +49,11 @@ static void operate(struct world *w, const uint8_t *op)
     boundary(w, a);
 }
 
-static void check_state(struct apic *a)
+static void check_state(struct world *w, struct apic *a)
 {
     uint8_t one[4096], two[4096];
     size_t n = fields_save(apic_fields, a, one, sizeof one);
-    if (n > sizeof one || fields_load(apic_fields, a, one, n, NULL) || apic_loaded(a, NULL) || fields_save(apic_fields, a, two, sizeof two) != n || memcmp(one, two, n))
+    if (n > sizeof one || fields_load(apic_fields, a, one, n, NULL) || apic_loaded(a, w->now, NULL) || fields_save(apic_fields, a, two, sizeof two) != n || memcmp(one, two, n))
         abort();
 }
 
@@ -66,12 +66,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (unsigned i = 0; i < CPUS; i++)
         if (!w.bus || apic_new(w.bus, i, i, &w.apics[i], NULL))
             abort();
-    if (size && data[0] & 1 && (fields_load(apic_fields, w.apics[0], data + 1, size - 1, NULL) || apic_loaded(w.apics[0], NULL)))
+    if (size && data[0] & 1 && (fields_load(apic_fields, w.apics[0], data + 1, size - 1, NULL) || apic_loaded(w.apics[0], 0, NULL)))
         apic_reset(w.apics[0], false);
     for (size_t i = 1, n = 0; i + 8 <= size && n < 2000; i += 8, n++)
         operate(&w, data + i);
     for (unsigned i = 0; i < CPUS; i++) {
-        check_state(w.apics[i]);
+        check_state(&w, w.apics[i]);
         apic_free(w.apics[i]);
     }
     apic_bus_free(w.bus);

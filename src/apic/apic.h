@@ -150,7 +150,8 @@ void apic_tsc_changed(struct apic *);
 /* ---- save and load: while no CPU of the VM runs ------------------------------------------------------------------------------------------------------ */
 
 extern const struct field apic_fields[]; /* of struct apic */
-/* After fields_load(apic_fields, apic, ...): refuses (ERR_INPUT) what the APIC cannot be in, recomputes what is derived. */
-int apic_loaded(struct apic *, struct err *);
+/* After fields_load(apic_fields, apic, ...): refuses (ERR_INPUT) what the APIC cannot be in, recomputes what is derived. `saved_at`: the clock's ns at the save, so that
+ * the timer has as much time left as then. */
+int apic_loaded(struct apic *, uint64_t saved_at, struct err *);
 
 #endif

@@ -127,7 +127,13 @@ void apic_bus_line(void *opaque, unsigned lint, bool level)
 {
     struct apic_bus *bus = opaque;
     unsigned count = LOAD(bus->cpu_count);
-    for (unsigned i = 0; lint < 2 && i < count; i++) {
+    if (lint > 1)
+        return;
+    if (level)
+        atomic_fetch_or(&bus->pins, 1u << lint);
+    else
+        atomic_fetch_and(&bus->pins, ~(1u << lint));
+    for (unsigned i = 0; i < count; i++) {
         struct apic *a = LOAD(bus->apics[i]);
         if (a)
             apic_set_pin(a, lint, level);

@@ -62,6 +62,7 @@ struct apic_bus {
     void *extint_opaque;
     _Atomic unsigned cpu_count;        /* one past the highest slot in use */
     _Atomic unsigned arbitration;      /* rotates lowest-priority ties     */
+    _Atomic uint32_t pins;             /* levels of the lines to LINT0, 1  */
     _Atomic(struct apic *) apics[APIC_CPUS_MAX];
     struct apic *spare[APIC_CPUS_MAX]; /* freed: a thread may still be posting to it, so the memory stays and the next apic_new() of that CPU takes it */
 };

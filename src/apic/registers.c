@@ -93,7 +93,7 @@ int apic_new(struct apic_bus *bus, unsigned cpu, uint32_t id, struct apic **out,
     a->cpu = cpu;
     a->initial_id = id;
     bus->spare[cpu] = NULL;
-    STORE(a->pins, 0);
+    STORE(a->pins, LOAD(bus->pins)); /* a line that was raised before is high for a new CPU, too */
     STORE(a->deadline, APIC_NO_DEADLINE);
     apic_reset(a, false);
     atomic_store(&bus->apics[cpu], a);
@@ -378,7 +378,7 @@ const struct field apic_fields[] = {
     FIELD_END
 };
 
-int apic_loaded(struct apic *a, struct err *err)
+int apic_loaded(struct apic *a, uint64_t saved_at, struct err *err)
 {
     uint64_t base = LOAD(a->base), address = (BIT(a->bus->config.phys_bits) - 1) & ~UINT64_C(0xfff);
     uint64_t flags = APIC_BASE_BSP | APIC_BASE_EN | (a->bus->config.x2apic ? APIC_BASE_EXTD : 0);
@@ -391,6 +391,7 @@ int apic_loaded(struct apic *a, struct err *err)
             return err_set(err, ERR_INPUT, "saved APIC %u: local vector table entry %d has reserved bits set", a->cpu, i);
     if ((LOAD(a->irr[0]) | LOAD(a->isr[0])) & 0xffff)
         return err_set(err, ERR_INPUT, "saved APIC %u: a vector below 16 is pending", a->cpu);
+    a->timer_start += a->bus->config.now(a->bus->config.opaque) - saved_at;
     STORE(a->deadline, APIC_NO_DEADLINE);
     apic_timer_update(a);
     apic_wake(a);

@@ -176,6 +176,8 @@ static int run_machine(struct run *run, struct err *err)
     r = machine_run(run->machine, &end, err);
     terminal_leave(&run->terminal);
     signals_stop(run);
+    if (run->config.checkpoint_every && !run->config.quiet)
+        fprintf(stderr, "mezz: saved and loaded %llu times\n", (unsigned long long)machine_checkpoints(run->machine));
     return r ? cli_fail(err) : status_of_end(run, end);
 }
 

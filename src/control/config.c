@@ -48,8 +48,10 @@ const struct option config_table[] = {
     ROW(executor, .key = "executor", .kind = OPTION_CHOICE, .initial = "main", .choices = executor_names, .value_name = "main|thread|vcpu",
         .meaning = "where devices run: the main loop, a thread each, or a vCPU's thread"),
     ROW(test_device, .key = "test-device", .kind = OPTION_BOOL, .initial = "off", .meaning = "the test ports that kvm-unit-tests want"),
-    ROW(checkpoint_every, .key = "checkpoint-every", .kind = OPTION_UINT, .initial = "0", .value_name = "N",
-        .meaning = "save and load the whole machine after every N exits of the first CPU, to test that nothing is lost"),
+    ROW(checkpoint_every, .key = "checkpoint-every", .kind = OPTION_UINT, .initial = "0", .max = UINT32_MAX, .value_name = "N",
+        .meaning = "to test that nothing is lost: save, wipe and load the whole machine at random moments, every N exits on average"),
+    ROW(checkpoint_seed, .key = "checkpoint-seed", .kind = OPTION_UINT, .initial = "0", .value_name = "N",
+        .meaning = "other random moments for --checkpoint-every"),
     OPTION_END,
 };
 #undef ROW
@@ -174,7 +176,7 @@ void config_to_machine(const struct config *c, struct machine_config *out)
         .backend = c->backend, .cpus = (uint32_t)c->cpus_group.boot, .cpu_disable = c->cpus_group.disable, .memory = c->memory_group.size, .cmdline = c->cmdline ? c->cmdline : "",
         .disk_count = c->disks.count, .net_count = c->nets.count, .serial = c->serial_stream, .console = c->console_stream,
         .exit_port = c->exit_port == NO_PORT ? -1 : (int)c->exit_port, .no_reboot = c->no_reboot, .test_device = c->test_device, .executor = c->executor,
-        .irqchip = c->irqchip, .sandbox = c->sandbox, .checkpoint_every = c->checkpoint_every};
+        .irqchip = c->irqchip, .sandbox = c->sandbox, .checkpoint_every = c->checkpoint_every, .checkpoint_seed = c->checkpoint_seed};
     for (size_t i = 0; i < c->disks.count; i++)
         out->disks[i] = (struct machine_disk_config){c->disk_groups[i].path, c->disk_groups[i].id, c->disk_groups[i].readonly};
     for (size_t i = 0; i < c->nets.count; i++) {

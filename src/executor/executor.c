@@ -298,6 +298,19 @@ void exec_watch_cancel(struct exec_watch *watch)
     pthread_mutex_unlock(&e->lock);
 }
 
+/* ---- hold ------------------------------------------------------------------------------------------------------------------------------------------------ */
+
+static void hold(struct executor *e, bool held)
+{
+    pthread_mutex_lock(&e->lock);
+    if (e->ops->hold)
+        e->ops->hold(e, held);
+    pthread_mutex_unlock(&e->lock);
+}
+
+void executor_hold(struct executor *e) { hold(e, true); }
+void executor_release(struct executor *e) { hold(e, false); }
+
 /* ---- drain -------------------------------------------------------------------------------------------------------------------------------------------- */
 
 struct drain { pthread_mutex_t lock; pthread_cond_t reached; bool done; };

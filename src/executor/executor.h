@@ -51,6 +51,10 @@ void executor_stop(struct executor *, int status); /* any thread */
 bool executor_run_pending(struct executor *);
 /* Returns when all that was posted before the call has run. Not from a callback, not with a device's lock held; a main executor must be running. */
 void executor_drain(struct executor *);
+/* From another thread: returns when an executor of its own thread runs nothing, and it runs nothing until the release; what is posted meanwhile waits. Works, timers and watches
+ * may be set and cancelled. Other kinds run on the caller's or its vCPU's thread, and are left alone. */
+void executor_hold(struct executor *);
+void executor_release(struct executor *);
 void executor_advance(struct executor *, uint64_t ns); /* virtual: moves time, running what falls due in order */
 
 uint64_t executor_now(struct executor *);       /* ns of the VM's clock */

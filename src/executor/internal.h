@@ -14,6 +14,7 @@ struct executor_ops {
     void (*watch_cancel)(struct exec_watch *);      /* may drop the lock meanwhile; running callbacks are waited for by the caller */
     bool (*run_pending)(struct executor *);         /* cooperative and virtual only, lock not held                      */
     bool inline_runs;                               /* virtual: nobody else runs it                                     */
+    void (*hold)(struct executor *, bool hold);     /* NULL: nothing to hold                                            */
     void (*free)(struct executor *);                /* stops, releases what the kind owns and the structure             */
 };
 

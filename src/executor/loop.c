@@ -21,6 +21,7 @@ struct loop {
     struct list changes;      /* struct loop_watch.change                */
     struct list ready;        /* struct loop_watch.ready: cannot be polled */
     bool in_loop, stopping, contended;
+    bool hold, held;          /* asked to hold; the thread does */
     int status;
     pthread_t thread;         /* who is in the loop */
     bool own_thread, entered;
@@ -149,7 +150,7 @@ static void loop_watch_cancel(struct exec_watch *watch)
     struct loop_watch *w = watch->host;
     watch->host = NULL;
     w->watch = NULL;
-    if (!l->in_loop || on_loop_thread(l)) {
+    if (!l->in_loop || l->held || on_loop_thread(l)) {
         apply_change(w);
         return;
     }
@@ -182,6 +183,27 @@ static bool loop_round(struct loop *l)
     return more;
 }
 
+static void loop_wait_released(struct loop *l)
+{
+    l->held = true;
+    pthread_cond_broadcast(&l->e.idle);
+    while (l->hold && !l->stopping)
+        pthread_cond_wait(&l->e.idle, &l->e.lock);
+    l->held = false;
+}
+
+static void loop_hold(struct executor *e, bool hold)
+{
+    struct loop *l = loop_of(e);
+    if (!l->own_thread)
+        return;
+    l->hold = hold;
+    pthread_cond_broadcast(&e->idle);
+    loop_wake(e);
+    while (hold && l->in_loop && !l->held)
+        pthread_cond_wait(&e->idle, &e->lock);
+}
+
 static int loop_run(struct loop *l)
 {
     pthread_mutex_lock(&l->e.lock);
@@ -189,6 +211,8 @@ static int loop_run(struct loop *l)
         l->thread = pthread_self();
     l->in_loop = true;
     while (!l->stopping) {
+        if (l->hold)
+            loop_wait_released(l);
         bool more = loop_round(l);
         pthread_mutex_unlock(&l->e.lock);
         uv_run(&l->uv, more ? UV_RUN_NOWAIT : UV_RUN_ONCE);
@@ -221,6 +245,7 @@ static void loop_stop(struct loop *l, int status)
     l->status = status;
     l->stopping = true;
     uv_async_send(&l->async);
+    pthread_cond_broadcast(&l->e.idle); /* it may be held */
     pthread_mutex_unlock(&l->e.lock);
 }
 
@@ -234,7 +259,7 @@ static void loop_free(struct executor *e)
     loop_close(l);
 }
 
-static const struct executor_ops loop_ops = { .wake = loop_wake, .watch_set = loop_watch_set, .watch_cancel = loop_watch_cancel, .free = loop_free };
+static const struct executor_ops loop_ops = { .wake = loop_wake, .watch_set = loop_watch_set, .watch_cancel = loop_watch_cancel, .hold = loop_hold, .free = loop_free };
 
 int executor_run(struct executor *e) { return loop_run(loop_of(e)); }
 void executor_stop(struct executor *e, int status) { loop_stop(loop_of(e), status); }

@@ -70,6 +70,9 @@ int machine_add_device(struct machine *m, const struct device_class *class, cons
     if (m->device_count == MACHINE_DEVICES_MAX)
         return err_set(err, ERR_USAGE, "more than %d devices", MACHINE_DEVICES_MAX);
     struct device *d;
+    for (size_t i = 0; i < m->device_count; i++)
+        if (!strcmp(m->devices[i]->id, id))
+            return err_set(err, ERR_USAGE, "id=%s: there is a device of that name already", id);
     int r = device_new(class, id, services, config, &d, err);
     if (r)
         return r;

@@ -28,6 +28,7 @@ struct vcpu {
     int job_result;
     struct err job_err;
     struct local_apic *apic;
+    bool interruptible;        /* an interrupt could have been injected at the last vcpu_finish() */
     bool window_asked;         /* hy_window for the i8259 is outstanding                         */
     struct exec_timer apic_timer; /* ends a run when the APIC timer is due; only with HY_IRQ_NONE */
     uint64_t exits;
@@ -65,6 +66,7 @@ struct machine {
     pthread_cond_t changed;
     struct vcpu vcpus[MACHINE_CPUS_MAX];
     uint32_t parked_count;
+    uint64_t checkpoint_random, checkpoint_exits, checkpoint_at; /* state of the random sequence, exits so far, and at how many the next one is due */
     _Atomic bool park, quit;
 
     /* requests to the main loop */
@@ -73,16 +75,16 @@ struct machine {
     struct exec_work request_work;
     _Atomic int exit_status;
     enum machine_end end;
-    bool running;
     struct err failure;
     pthread_mutex_t failure_lock;
 
     pthread_mutex_t clock_lock;
     uint64_t clock_ticks, clock_ns; /* paravirtual clock: the one pair that all vCPUs are told; ns 0: not made yet */
-    uint64_t checkpoint_seed;
+    uint64_t checkpoints;      /* done so far */
 };
 
-enum { REQUEST_OFF = 1 << 0, REQUEST_RESET = 1 << 1, REQUEST_CRASH = 1 << 2, REQUEST_EXIT_PORT = 1 << 3, REQUEST_FAILURE = 1 << 4, REQUEST_CHECKPOINT = 1 << 5 };
+enum { REQUEST_OFF = 1 << 0, REQUEST_RESET = 1 << 1, REQUEST_CRASH = 1 << 2, REQUEST_EXIT_PORT = 1 << 3, REQUEST_FAILURE = 1 << 4, REQUEST_CHECKPOINT = 1 << 5,
+       REQUEST_BUTTON = 1 << 6 };
 
 /* Any thread: has the main loop carry out the request. */
 void machine_request(struct machine *, uint32_t request);
@@ -90,6 +92,12 @@ void machine_request(struct machine *, uint32_t request);
 void machine_fail(struct machine *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A failed libhy call as an error: "KVM_CREATE_VM: reason". */
 int  machine_hy_error(hy_err, const char *what, struct err *);
+
+/* Main thread: everything at rest (vCPUs parked at an instruction boundary, executors held, time frozen), and on again. May be repeated. */
+void machine_hold(struct machine *);
+void machine_release(struct machine *);
+/* Starts the vCPUs' threads, if that was not done yet, and leaves everything held. */
+int  machine_start(struct machine *, struct err *);
 
 /* vcpu.c */
 int  vcpus_start(struct machine *, struct err *);
@@ -100,6 +108,7 @@ int  machine_sandbox_devices(struct machine *, struct err *); /* narrows the dev
 void vcpus_park(struct machine *);              /* returns with every vCPU at an instruction boundary */
 void vcpus_resume(struct machine *);
 void vcpu_kick(struct vcpu *);                  /* any thread */
+void vcpu_run_devices(struct vcpu *);           /* owner: what waits in the cooperative executor */
 void vcpu_finish(struct vcpu *);                /* owner: delivers the last answer */
 /* Runs a job on the vCPU's own thread while all are parked. */
 int  vcpu_call(struct vcpu *, int (*job)(struct vcpu *, void *, struct err *), void *argument, struct err *);
@@ -134,9 +143,11 @@ int  local_apic_setup(struct machine *, struct err *);
 void local_apic_teardown(struct machine *);
 int  local_apic_attach(struct vcpu *, struct err *); /* vCPU's thread                          */
 void local_apic_detach(struct vcpu *);
-void local_apic_before_run(struct vcpu *);           /* injects what is due; waits in HLT      */
+bool local_apic_before_run(struct vcpu *);           /* injects what is due; waits in HLT. False: to be parked, not to run */
 bool local_apic_exit(struct vcpu *, hy_exit *);      /* true: it was the APIC's                */
 void local_apic_wake(struct vcpu *);
+size_t local_apic_save(struct vcpu *, void *buffer, size_t capacity); /* while parked: fields.h records, and what they need */
+int  local_apic_load(struct vcpu *, const void *data, size_t len, struct err *);
 
 /* devices.c */
 int  machine_make_devices(struct machine *, struct err *);
@@ -145,7 +156,7 @@ int  machine_executor(struct machine *, const char *id, struct executor **out, s
 int  machine_add_device(struct machine *, const struct device_class *, const char *id, const struct device_services *, const void *config, struct device **out,
                         struct err *);
 
-/* state.c */
+/* state.c; the machine is held */
 int  machine_checkpoint(struct machine *, struct err *);
 
 #endif

@@ -14,20 +14,18 @@
 #include "machine/internal.h"
 
 #define MSR_TSC        0x10u
-#define RFLAGS_IF      0x200
 #define GPA_BITS       40
 #define TIMER_HZ       UINT64_C(1000000000) /* as the CPUID table says */
 #define NS_PER_SECOND  INT64_C(1000000000)
 
-enum wait_state { RUNNING, HALTED, WAIT_FOR_SIPI };
+enum { RUNNING, HALTED, WAIT_FOR_SIPI };
 
 struct local_apic {
     struct apic *apic;
-    enum wait_state state;
+    uint32_t state;
     pthread_mutex_t lock;      /* guards awake */
     pthread_cond_t changed;
     bool awake;
-    uint8_t nmi_pending;
 };
 
 static uint64_t bus_now(void *opaque) { return exec_clock_now(((struct machine *)opaque)->clock); }
@@ -180,14 +178,7 @@ static void sync_cr8(struct vcpu *v)
     hy_set(v->cpu, &name, &value, 1);
 }
 
-static bool can_inject(struct vcpu *v)
-{
-    hy_reg names[] = {HY_FLAGS, HY_MISC(HY_MISC_SHADOW)};
-    hy_val values[2] = {{.u64 = 0}, {.u64 = 0}};
-    return hy_get(v->cpu, names, values, 2) == HY_OK && values[0].u64 & RFLAGS_IF && !values[1].u64;
-}
-
-/* Brings the vCPU to a boundary when an interrupt waits, and puts it in or asks for a window. */
+/* At an instruction boundary: puts in the interrupt that waits, or asks for a window. */
 static void inject_interrupt(struct vcpu *v)
 {
     struct local_apic *a = v->apic;
@@ -196,7 +187,7 @@ static void inject_interrupt(struct vcpu *v)
         return;
     a->state = a->state == HALTED ? RUNNING : a->state;
     struct hy_event event = {.kind = HY_EV_INTR};
-    if (!can_inject(v)) {
+    if (!v->interruptible) {
         hy_window(v->cpu, 1 << HY_EV_INTR);
         return;
     }
@@ -208,7 +199,7 @@ static void inject_interrupt(struct vcpu *v)
         machine_fail(v->machine, "vCPU %u: the backend refused interrupt %d at an open window", v->index, vector);
 }
 
-void local_apic_before_run(struct vcpu *v)
+bool local_apic_before_run(struct vcpu *v)
 {
     struct local_apic *a = v->apic;
     struct machine *m = v->machine;
@@ -218,13 +209,52 @@ void local_apic_before_run(struct vcpu *v)
         take_events(v);
         if (a->state != WAIT_FOR_SIPI)
             inject_interrupt(v);
-        if (a->state == RUNNING || atomic_load(&m->park) || atomic_load(&m->quit))
+        if (a->state == RUNNING)
             break;
+        if (atomic_load(&m->park) || atomic_load(&m->quit))
+            return false;
         local_apic_wait(v);
+        vcpu_run_devices(v);
     }
     uint64_t deadline = apic_timer_deadline(a->apic);
     if (deadline != APIC_NO_DEADLINE)
         exec_timer_arm(&v->apic_timer, deadline);
+    return true;
+}
+
+/* ---- saved state -------------------------------------------------------------------------------------------------------------------------------------- */
+
+static const struct field wait_fields[] = {FIELD(struct local_apic, state, "0 running, 1 halted, 2 waiting for SIPI"), FIELD_END};
+
+/* This file's records, the length of which is known, then the APIC's. */
+size_t local_apic_save(struct vcpu *v, void *buffer, size_t capacity)
+{
+    size_t own = fields_save(wait_fields, v->apic, NULL, 0), need = own + fields_save(apic_fields, v->apic->apic, NULL, 0);
+    if (need > capacity)
+        return need;
+    fields_save(wait_fields, v->apic, buffer, own);
+    fields_save(apic_fields, v->apic->apic, (uint8_t *)buffer + own, need - own);
+    return need;
+}
+
+int local_apic_load(struct vcpu *v, const void *data, size_t len, struct err *err)
+{
+    struct local_apic *a = v->apic;
+    size_t own = fields_save(wait_fields, a, NULL, 0);
+    if (len < own)
+        return err_set(err, ERR_INPUT, "cut short");
+    int r = fields_load(wait_fields, a, data, own, err);
+    if (!r && a->state > WAIT_FOR_SIPI)
+        r = err_set(err, ERR_INPUT, "a vCPU is in state %u", (unsigned)a->state);
+    if (!r)
+        r = fields_load(apic_fields, a->apic, (const uint8_t *)data + own, len - own, err);
+    if (!r)
+        r = apic_loaded(a->apic, exec_clock_now(v->machine->clock), err);
+    if (r) {
+        apic_reset(a->apic, false);
+        a->state = RUNNING;
+    }
+    return r;
 }
 
 bool local_apic_exit(struct vcpu *v, hy_exit *exit)

@@ -111,6 +111,7 @@ static int check_config(const struct machine_config *c, struct err *err)
 }
 
 static void machine_handle_requests(void *opaque);
+static void machine_stop(struct machine *);
 
 static int machine_assemble(struct machine *m, struct err *err)
 {
@@ -165,6 +166,7 @@ void machine_free(struct machine *m)
 {
     if (!m)
         return;
+    machine_stop(m);
     machine_free_devices(m);
     interrupts_teardown(m);
     if (m->main) {
@@ -206,43 +208,75 @@ static int machine_restart(struct machine *m, struct err *err)
         device_reset(m->devices[i]);
     m->clock_ns = 0;
     int r = machine_boot(m, err);
-    return r ? r : vcpus_make(m, err);
+    if (!r)
+        r = vcpus_make(m, err);
+    atomic_store(&m->ending, false);
+    return r;
+}
+
+static void hold_executors(struct machine *m)
+{
+    for (size_t i = 0; i < m->executor_count; i++)
+        executor_hold(m->executors[i]);
+}
+
+static void release_executors(struct machine *m)
+{
+    for (size_t i = 0; i < m->executor_count; i++)
+        executor_release(m->executors[i]);
+}
+
+static void run_clock(struct machine *m, bool run)
+{
+    if (m->caps.can & HY_CAN_CLOCK)
+        hy_clock(m->vm, run, NULL, NULL);
+    if (run)
+        exec_clock_thaw(m->clock);
+    else
+        exec_clock_freeze(m->clock);
+}
+
+void machine_hold(struct machine *m)
+{
+    vcpus_park(m);
+    hold_executors(m);
+    run_clock(m, false);
+}
+
+void machine_release(struct machine *m)
+{
+    run_clock(m, true);
+    release_executors(m);
+    vcpus_resume(m);
+}
+
+/* A job for the main loop with the machine held; its failure ends the machine. */
+static void carry_out(struct machine *m, int (*job)(struct machine *, struct err *))
+{
+    struct err err = ERR_NONE;
+    machine_hold(m);
+    if (job(m, &err)) {
+        m->failure = err;
+        machine_end(m, MACHINE_END_FAILURE);
+        return;
+    }
+    machine_release(m);
 }
 
 static void carry_out_reset(struct machine *m)
 {
-    if (m->config.no_reboot) {
+    if (m->config.no_reboot)
         machine_end(m, MACHINE_END_RESET);
-        return;
-    }
-    struct err err = ERR_NONE;
-    vcpus_park(m);
-    if (machine_restart(m, &err)) {
-        m->failure = err;
-        machine_end(m, MACHINE_END_FAILURE);
-        return;
-    }
-    atomic_store(&m->ending, false);
-    vcpus_resume(m);
-}
-
-/* Save, wipe, load: nothing of a running guest may get lost between the field tables. */
-static void carry_out_checkpoint(struct machine *m)
-{
-    struct err err = ERR_NONE;
-    vcpus_park(m);
-    if (machine_checkpoint(m, &err)) {
-        m->failure = err;
-        machine_end(m, MACHINE_END_FAILURE);
-        return;
-    }
-    vcpus_resume(m);
+    else
+        carry_out(m, machine_restart);
 }
 
 static void machine_handle_requests(void *opaque)
 {
     struct machine *m = opaque;
     uint32_t requests = atomic_exchange(&m->requests, 0);
+    if (requests & REQUEST_BUTTON)
+        acpi_pm_power_button(m->pm);
     if (requests & REQUEST_FAILURE)
         machine_end(m, MACHINE_END_FAILURE);
     else if (requests & REQUEST_EXIT_PORT)
@@ -254,28 +288,53 @@ static void machine_handle_requests(void *opaque)
     else if (requests & REQUEST_RESET)
         carry_out_reset(m);
     else if (requests & REQUEST_CHECKPOINT)
-        carry_out_checkpoint(m);
+        carry_out(m, machine_checkpoint);
+}
+
+int machine_start(struct machine *m, struct err *err)
+{
+    if (m->vcpus[0].started)
+        return 0;
+    int r = sandbox_enter_process(m->config.sandbox, m->config.log, err);
+    hold_executors(m); /* a device must not find a vCPU half made */
+    if (!r)
+        r = vcpus_start(m, err);
+    if (r)
+        return r;
+    run_clock(m, false);
+    return 0;
+}
+
+static int enter_sandbox(struct machine *m, struct err *err)
+{
+    int r = sandbox_enter_all_threads(m->config.sandbox, err);
+    if (!r)
+        r = vcpus_enter_sandbox(m, err);
+    release_executors(m); /* they have to narrow themselves */
+    if (!r)
+        r = machine_sandbox_devices(m, err);
+    return r ? r : sandbox_enter_thread(m->config.sandbox, SANDBOX_MAIN | SANDBOX_DEVICE, err);
+}
+
+/* The end of a run, and of a machine that was started only. Devices find no vCPU any more when they run again. */
+static void machine_stop(struct machine *m)
+{
+    hold_executors(m);
+    vcpus_stop(m);
+    release_executors(m);
 }
 
 int machine_run(struct machine *m, enum machine_end *end, struct err *err)
 {
-    int r = sandbox_enter_process(m->config.sandbox, m->config.log, err);
+    int r = machine_start(m, err);
     if (!r)
-        r = vcpus_start(m, err);
-    if (!r)
-        r = sandbox_enter_all_threads(m->config.sandbox, err);
-    if (!r)
-        r = vcpus_enter_sandbox(m, err);
-    if (!r)
-        r = machine_sandbox_devices(m, err);
-    if (!r)
-        r = sandbox_enter_thread(m->config.sandbox, SANDBOX_MAIN | SANDBOX_DEVICE, err);
+        r = enter_sandbox(m, err);
     if (!r) {
         m->end = MACHINE_END_OFF;
-        vcpus_resume(m);
+        machine_release(m);
         executor_run(m->main);
     }
-    vcpus_stop(m);
+    machine_stop(m);
     if (r)
         return r;
     if (m->end == MACHINE_END_FAILURE) {
@@ -293,7 +352,8 @@ void machine_quit(struct machine *m, enum machine_end end)
 }
 
 void machine_reset(struct machine *m) { machine_request(m, REQUEST_RESET); }
-void machine_power_button(struct machine *m) { acpi_pm_power_button(m->pm); }
+void machine_power_button(struct machine *m) { machine_request(m, REQUEST_BUTTON); }
+uint64_t machine_checkpoints(const struct machine *m) { return m->checkpoints; }
 int machine_exit_status(const struct machine *m) { return atomic_load(&m->exit_status); }
 const char *machine_choice(const struct machine *m) { return hy_choice(m->hy); }
 const char *machine_format(const struct machine *m) { return m->boot.format; }

@@ -52,7 +52,8 @@ struct machine_config {
     enum machine_executor executor;
     enum machine_irqchip irqchip;
     enum machine_sandbox sandbox;
-    uint64_t checkpoint_every;       /* test aid: save and load the whole machine about every so many exits of vCPU 0; 0: never */
+    uint64_t checkpoint_every;       /* test aid: save, wipe and load the whole machine after random numbers of exits, this many on average; 0: never */
+    uint64_t checkpoint_seed;        /* of that random sequence                               */
     struct log *log;
 };
 
@@ -82,12 +83,16 @@ void machine_power_button(struct machine *);          /* asks the guest to power
 void machine_quit(struct machine *, enum machine_end end);
 void machine_reset(struct machine *);
 
+/* How many times the machine was saved and loaded because of checkpoint_every. After machine_run(). */
+uint64_t machine_checkpoints(const struct machine *);
+
 /* Takes a byte as if it had been typed and let through by the filter. From the main loop. */
 void machine_type(struct machine *, uint8_t byte);
 
 /* ---- saved state ------------------------------------------------------------------------------------------------------------------------------------ */
 
-/* Saves the whole machine but RAM and disks into a malloc'd buffer; only while it does not run (before machine_run) or from the main loop with vCPUs parked. */
+/* Saves the whole machine but RAM and disks into a malloc'd buffer, or loads such a one; on the main thread before machine_run(). What is loaded is not trusted: ERR_INPUT
+ * names what is wrong, and the machine may then only be loaded again or freed. */
 int machine_save(struct machine *, uint8_t **out, size_t *len, struct err *);
 int machine_load(struct machine *, const uint8_t *data, size_t len, struct err *);
 

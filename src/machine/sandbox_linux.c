@@ -39,8 +39,6 @@ static const struct { int number; unsigned threads; } policy[] = {
     {SCMP_SYS(ppoll), ALL}, {SCMP_SYS(fstat), ALL}, {SCMP_SYS(newfstatat), ALL}, {SCMP_SYS(lseek), ALL},
     /* event loops and disks */
     {SCMP_SYS(epoll_wait), M | D}, {SCMP_SYS(epoll_pwait), M | D}, {SCMP_SYS(epoll_ctl), M | D}, {SCMP_SYS(epoll_create1), M | D}, {SCMP_SYS(eventfd2), M | D},
-    {SCMP_SYS(timerfd_settime), M | D},
-    {SCMP_SYS(timerfd_create), M | D},
     {SCMP_SYS(pipe2), M | D}, {SCMP_SYS(pread64), M | D}, {SCMP_SYS(pwrite64), M | D}, {SCMP_SYS(preadv), M | D}, {SCMP_SYS(pwritev), M | D},
     {SCMP_SYS(preadv2), M | D}, {SCMP_SYS(pwritev2), M | D}, {SCMP_SYS(fdatasync), M | D}, {SCMP_SYS(fsync), M | D}, {SCMP_SYS(fallocate), M | D},
     {SCMP_SYS(fcntl), M | D}, {SCMP_SYS(io_uring_enter), M | D}, {SCMP_SYS(io_uring_setup), M | D}, {SCMP_SYS(io_uring_register), M | D},
@@ -63,7 +61,8 @@ static int add_conditional(scmp_filter_ctx filter)
     static const unsigned long terminal[] = {TCGETS, TCSETS, TCSETSW, TCSETSF, TIOCGWINSZ, FIONBIO, FIONREAD};
     for (size_t i = 0; i < ARRAY_LEN(terminal); i++)
         r |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, terminal[i]));
-    /* The C library looks for the number of processors when a thread first allocates. It does without; so does everything else: no path can be opened any more. */
+    /* The C library looks for the number of processors when a thread first allocates, and into /proc/sys/vm when it frees much. It does without; so does
+     * everything else: no path can be opened any more. */
     r |= seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(openat), 0);
     return r;
 }

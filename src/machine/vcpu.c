@@ -74,9 +74,11 @@ static bool vcpu_handle_exit(struct vcpu *v, hy_exit *exit)
 void vcpu_finish(struct vcpu *v)
 {
     hy_exit *exit;
-    while (hy_finish(v->cpu, &exit) == HY_OK && exit->reason != HY_EXIT_NONE)
-        if (!vcpu_handle_exit(v, exit))
+    while (hy_finish(v->cpu, &exit) == HY_OK) {
+        v->interruptible = exit->ready & 1;
+        if (exit->reason == HY_EXIT_NONE || !vcpu_handle_exit(v, exit))
             return;
+    }
 }
 
 static void vcpu_run_job(struct vcpu *v)
@@ -117,15 +119,41 @@ static void vcpu_wait_for_park(struct vcpu *v)
     pthread_mutex_unlock(&m->lock);
 }
 
+void vcpu_run_devices(struct vcpu *v)
+{
+    if (v->machine->cooperative && !v->index)
+        executor_run_pending(v->machine->cooperative);
+}
+
+/* Intervals are 1 to 2 N - 1 exits, by Marsaglia's xorshift64 (Journal of Statistical Software 8(14)). Every other time the guest runs on until the main loop acts, so that
+ * it stands somewhere else than behind an exit. */
+static void checkpoint_when_due(struct machine *m)
+{
+    bool due = false;
+    pthread_mutex_lock(&m->lock);
+    uint64_t x = m->checkpoint_random ? m->checkpoint_random : m->config.checkpoint_seed * 2 + 1;
+    if (m->checkpoint_exits++ == m->checkpoint_at) {
+        due = true;
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        m->checkpoint_random = x;
+        m->checkpoint_at += 1 + x % (2 * m->config.checkpoint_every - 1);
+        machine_request(m, REQUEST_CHECKPOINT);
+    }
+    while (due && x >> 63 && !m->park && !m->quit)
+        pthread_cond_wait(&m->changed, &m->lock);
+    pthread_mutex_unlock(&m->lock);
+}
+
 static void vcpu_run(struct vcpu *v)
 {
     struct machine *m = v->machine;
     hy_exit *exit;
-    if (m->cooperative && !v->index)
-        executor_run_pending(m->cooperative);
-    if (v->apic)
-        local_apic_before_run(v);
-    else
+    vcpu_run_devices(v);
+    if (v->apic && !local_apic_before_run(v))
+        return;
+    if (!v->apic)
         interrupts_before_run(v);
     hy_err e = hy_run(v->cpu, &exit);
     if (e != HY_OK) {
@@ -138,8 +166,8 @@ static void vcpu_run(struct vcpu *v)
     v->exits++;
     if (!vcpu_handle_exit(v, exit) || atomic_load(&m->ending))
         vcpu_wait_for_park(v);
-    if (m->config.checkpoint_every && !v->index && v->exits % m->config.checkpoint_every == 0)
-        machine_request(m, REQUEST_CHECKPOINT);
+    if (m->config.checkpoint_every)
+        checkpoint_when_due(m);
 }
 
 /* Nobody kicks what is being freed: the pointers go first. */
@@ -192,6 +220,7 @@ static int vcpu_make(struct vcpu *v, void *unused, struct err *err)
     hy_cpu *cpu;
     vcpu_drop(v);
     v->clock_page = 0;
+    v->window_asked = false;
     hy_err e = hy_cpu_new(m->vm, v->index, &cpu);
     if (e != HY_OK)
         return machine_hy_error(e, "making a vCPU", err);

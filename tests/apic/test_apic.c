@@ -473,7 +473,7 @@ static void test_save_load(void **s)
     size_t n = fields_save(apic_fields, a, one, sizeof one);
     assert_true(n <= sizeof one);
     assert_int_equal(fields_load(apic_fields, t->apic[1], one, n, NULL), 0);
-    assert_int_equal(apic_loaded(t->apic[1], NULL), 0);
+    assert_int_equal(apic_loaded(t->apic[1], t->now, NULL), 0);
     assert_int_equal(fields_save(apic_fields, t->apic[1], two, sizeof two), n);
     assert_memory_equal(one, two, n);
     assert_int_equal(apic_timer_deadline(t->apic[1]), apic_timer_deadline(a));
@@ -482,7 +482,7 @@ static void test_save_load(void **s)
         memcpy(two, one, n);
         for (int j = 0; j < 4; j++)
             two[(unsigned)rand() % n] = (uint8_t)rand();
-        if (fields_load(apic_fields, t->apic[1], two, n, NULL) || apic_loaded(t->apic[1], NULL))
+        if (fields_load(apic_fields, t->apic[1], two, n, NULL) || apic_loaded(t->apic[1], t->now, NULL))
             continue;
         advance(t, (uint64_t)rand());
         rd(t->apic[1], 0x390);

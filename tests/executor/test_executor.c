@@ -524,6 +524,56 @@ static void stress(void **state)
     }
 }
 
+/* ---- hold ----------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void count_up(void *opaque) { atomic_fetch_add((_Atomic unsigned *)opaque, 1); }
+static void count_events(void *opaque, unsigned events)
+{
+    (void)events;
+    atomic_fetch_add((_Atomic unsigned *)opaque, 1);
+}
+
+/* What is posted, due or readable while the thread is held waits, and a watch can be cancelled meanwhile. */
+static void held_thread_runs_nothing(void **state)
+{
+    (void)state;
+    struct exec_clock *clock = exec_clock_new(NULL);
+    struct executor *e;
+    struct exec_work work;
+    struct exec_timer timer;
+    struct exec_watch watch;
+    _Atomic unsigned works = 0, timers = 0, events = 0;
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(executor_new_thread(clock, "t", NULL, NULL, &e, NULL), 0);
+    exec_work_init(&work, e, NULL, count_up, &works);
+    exec_timer_init(&timer, e, NULL, count_up, &timers);
+    exec_watch_init(&watch, e, NULL, fds[0], count_events, &events);
+    for (unsigned round = 1; round <= 200; round++) {
+        unsigned before = atomic_load(&events);
+        executor_hold(e);
+        executor_hold(e); /* may be repeated */
+        exec_work_post(&work);
+        exec_timer_arm(&timer, exec_clock_now(clock));
+        assert_int_equal(exec_watch_set(&watch, EXEC_READABLE, NULL), 0);
+        assert_int_equal(write(fds[1], "x", 1), 1);
+        sched_yield();
+        assert_int_equal(atomic_load(&works), round - 1);
+        assert_int_equal(atomic_load(&timers), round - 1);
+        assert_int_equal(atomic_load(&events), before);
+        exec_watch_cancel(&watch);
+        executor_release(e);
+        while (atomic_load(&works) < round || atomic_load(&timers) < round)
+            sched_yield();
+        assert_int_equal(atomic_load(&events), before);
+    }
+    executor_hold(e);
+    executor_free(e);
+    exec_clock_free(clock);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static int refuse(void *opaque) { return *(int *)opaque; }
 
 static void sandbox_failure_is_reported(void **state)
@@ -554,6 +604,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(watch_cancel_then_close),
         cmocka_unit_test(offload_runs_and_restarts),
         cmocka_unit_test(offload_finish_in_place),
+        cmocka_unit_test(held_thread_runs_nothing),
         cmocka_unit_test(stress),
         cmocka_unit_test(sandbox_failure_is_reported),
     };

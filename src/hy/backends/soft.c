@@ -278,6 +278,13 @@ static void soft_cpu_free(hyb_cpu *cpu)
     free(cpu);
 }
 
+/* A machine that is reset forgets the 8259's vector that nobody took. */
+static void external_drop(struct hyb_vm *vm)
+{
+    if (atomic_exchange(&vm->external, -1) >= 0)
+        apic_bus_line(vm->vm.apic_bus, 0, false);
+}
+
 static hy_err soft_cpu_new(hyb_vm *vm, uint32_t index, const struct hy_cpuid *table, size_t n, hyb_cpu **out)
 {
     hyb_cpu *cpu = calloc(1, sizeof *cpu);
@@ -286,6 +293,8 @@ static hy_err soft_cpu_new(hyb_vm *vm, uint32_t index, const struct hy_cpuid *ta
     if (!cpu)
         return soft_fail(HY_E_NOMEM, "hy_cpu_new", "");
     cpu->vm = vm;
+    if (!index)
+        external_drop(vm);
     cpu_vm_stop(&vm->vm, NULL);
     pthread_rwlock_wrlock(&vm->cpus_lock);
     result = cpu_new(&vm->vm, index, &cpu->cpu, NULL);

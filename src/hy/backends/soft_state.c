@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* soft_state.c - saved state and time of the software backend.
  *
- * HY_S_ALL: magic, then the length of the CPU's field records, the records, and the APIC's records (none with HY_IRQ_NONE). All of it is hostile: fields_load()
- * checks the form, cpu_state_check() and apic_loaded() the values; on a refusal the CPU is as it was, but its APIC may be anything that is safe.
+ * HY_S_ALL: magic, then three tables of field records with their lengths: the CPU's, the backend's own, and the APIC's (empty with HY_IRQ_NONE). All of it is hostile:
+ * fields_load() checks the form, cpu_state_check() and apic_loaded() the values; on a refusal the CPU is as it was, but its APIC may be anything that is safe.
+ * Times in the APIC are of the VM's clock at the save, which is told beside them, so that a timer has the same time left in another process.
  */
 #include "hy/backends/soft.h"
 
@@ -13,8 +14,8 @@
 #include "cpu/x87.h"
 #include "cpu/xsave.h"
 
-#define ALL_MAGIC UINT32_C(0x316f7368) /* "hso1" */
-#define ALL_HEAD  8
+#define ALL_MAGIC UINT32_C(0x326f7368) /* "hso2" */
+#define ALL_HEAD  12 /* magic, length of the CPU's records, length of the backend's */
 
 static hy_err too_small(void) { return soft_fail(HY_E_RANGE, "hy_save", "the state is longer than the room for it"); }
 static hy_err malformed(void) { return soft_fail(HY_E_INVAL, "hy_load", "the saved state is malformed, or of another backend"); }
@@ -93,44 +94,84 @@ static hy_err state_load(struct cpu *cpu, const struct field *table, const void 
     return err;
 }
 
-static size_t all_save(struct cpu *cpu, uint8_t *buf, size_t room)
-{
-    size_t of_cpu = fields_save(cpu_fields, &cpu->state, NULL, 0);
-    size_t of_apic = cpu->apic ? fields_save(apic_fields, cpu->apic, NULL, 0) : 0;
+/* What this file adds to the CPU and its APIC. */
+struct soft_extra {
+    uint64_t now;        /* the VM's clock, ns                                            */
+    uint64_t ended[4];   /* vectors whose end of interrupt is to be reported              */
+    uint32_t external;   /* CPU 0: 1 + vector of an 8259 that waits for INTA, 0: none     */
+};
+static const struct field extra_fields[] = {
+    FIELD(struct soft_extra, now, "the VM's clock, ns"),
+    FIELD_BYTES(struct soft_extra, ended, "vectors whose end of interrupt is to be reported"),
+    FIELD(struct soft_extra, external, "1 + vector of an 8259 that waits for INTA"),
+    FIELD_END,
+};
 
-    if (room >= ALL_HEAD + of_cpu + of_apic) {
-        store_le32(buf, ALL_MAGIC);
-        store_le32(buf + 4, (uint32_t)of_cpu);
-        fields_save(cpu_fields, &cpu->state, buf + ALL_HEAD, of_cpu);
-        if (cpu->apic)
-            fields_save(apic_fields, cpu->apic, buf + ALL_HEAD + of_cpu, of_apic);
-    }
-    return ALL_HEAD + of_cpu + of_apic;
+static size_t all_save(hyb_cpu *c, uint8_t *buf, size_t room)
+{
+    struct cpu *cpu = c->cpu;
+    struct soft_extra extra = {.now = soft_now(c->vm), .external = cpu->index ? 0 : (uint32_t)(atomic_load(&c->vm->external) + 1)};
+    size_t of_cpu = fields_save(cpu_fields, &cpu->state, NULL, 0), of_extra = fields_save(extra_fields, &extra, NULL, 0);
+    size_t of_apic = cpu->apic ? fields_save(apic_fields, cpu->apic, NULL, 0) : 0, need = ALL_HEAD + of_cpu + of_extra + of_apic;
+
+    if (room < need)
+        return need;
+    memcpy(extra.ended, c->ended, sizeof extra.ended);
+    store_le32(buf, ALL_MAGIC);
+    store_le32(buf + 4, (uint32_t)of_cpu);
+    store_le32(buf + 8, (uint32_t)of_extra);
+    fields_save(cpu_fields, &cpu->state, buf + ALL_HEAD, of_cpu);
+    fields_save(extra_fields, &extra, buf + ALL_HEAD + of_cpu, of_extra);
+    if (cpu->apic)
+        fields_save(apic_fields, cpu->apic, buf + ALL_HEAD + of_cpu + of_extra, of_apic);
+    return need;
 }
 
-static hy_err all_load(struct cpu *cpu, const uint8_t *buf, size_t len)
+static void extra_load(hyb_cpu *c, const struct soft_extra *extra)
 {
-    size_t of_cpu, of_apic;
-    hy_err err;
+    memcpy(c->ended, extra->ended, sizeof c->ended);
+    c->ended_any = (c->ended[0] | c->ended[1] | c->ended[2] | c->ended[3]) != 0;
+    if (!c->cpu->index && c->cpu->apic) {
+        atomic_store(&c->vm->external, (int)extra->external - 1);
+        apic_bus_line(c->vm->vm.apic_bus, 0, extra->external);
+    }
+    if (c->ended_any)
+        cpu_request(c->cpu, CPU_REQ_KICK);
+}
 
-    if (len < ALL_HEAD || load_le32(buf) != ALL_MAGIC || load_le32(buf + 4) > len - ALL_HEAD)
-        return malformed();
-    of_cpu = load_le32(buf + 4);
-    of_apic = len - ALL_HEAD - of_cpu;
-    if (!of_cpu || !of_apic != !cpu->apic)
-        return malformed();
-    err = state_load(cpu, cpu_fields, buf + ALL_HEAD, of_cpu);
-    if (err || !cpu->apic)
-        return err;
-    if (fields_load(apic_fields, cpu->apic, buf + ALL_HEAD + of_cpu, of_apic, NULL))
-        return malformed();
-    if (apic_loaded(cpu->apic, NULL)) {
+/* `saved_at`: the VM's clock at the save. */
+static hy_err apic_load(hyb_cpu *c, uint64_t saved_at, const uint8_t *buf, size_t len)
+{
+    struct cpu *cpu = c->cpu;
+
+    if (fields_load(apic_fields, cpu->apic, buf, len, NULL) || apic_loaded(cpu->apic, saved_at, NULL)) {
         apic_reset(cpu->apic, false);
         return malformed();
     }
     cpu_timer_set(cpu, apic_timer_deadline(cpu->apic));
     cpu_request(cpu, CPU_REQ_INTERRUPT | CPU_REQ_TIMER);
     return HY_OK;
+}
+
+static hy_err all_load(hyb_cpu *c, const uint8_t *buf, size_t len)
+{
+    struct soft_extra extra = {0};
+    size_t of_cpu, of_extra, of_apic;
+    hy_err err;
+
+    if (len < ALL_HEAD || load_le32(buf) != ALL_MAGIC || load_le32(buf + 4) > len - ALL_HEAD || load_le32(buf + 8) > len - ALL_HEAD - load_le32(buf + 4))
+        return malformed();
+    of_cpu = load_le32(buf + 4);
+    of_extra = load_le32(buf + 8);
+    of_apic = len - ALL_HEAD - of_cpu - of_extra;
+    buf += ALL_HEAD;
+    if (!of_cpu || !of_apic != !c->cpu->apic || fields_load(extra_fields, &extra, buf + of_cpu, of_extra, NULL) || extra.external > 256)
+        return malformed();
+    err = state_load(c->cpu, cpu_fields, buf, of_cpu);
+    if (err)
+        return err;
+    extra_load(c, &extra);
+    return c->cpu->apic ? apic_load(c, extra.now, buf + of_cpu + of_extra, of_apic) : HY_OK;
 }
 
 hy_err soft_save(hyb_vm *vm, hyb_cpu *cpu, int what, void *buf, size_t *len)
@@ -147,7 +188,7 @@ hy_err soft_save(hyb_vm *vm, hyb_cpu *cpu, int what, void *buf, size_t *len)
             fpu_save(cpu->cpu, buf);
         break;
     case HY_S_EVENTS: *len = fields_save(event_fields, &cpu->cpu->state, buf, room); break;
-    case HY_S_ALL: *len = all_save(cpu->cpu, buf, room); break;
+    case HY_S_ALL: *len = all_save(cpu, buf, room); break;
     default: return soft_fail(HY_E_NOTSUP, "hy_save", "this backend keeps that in HY_S_ALL");
     }
     return room < *len ? too_small() : HY_OK;
@@ -159,7 +200,7 @@ hy_err soft_load(hyb_vm *vm, hyb_cpu *cpu, int what, const void *buf, size_t len
     switch (what) {
     case HY_S_FPU: return len == XSAVE_MAX_SIZE ? fpu_load(cpu->cpu, buf) : malformed();
     case HY_S_EVENTS: return state_load(cpu->cpu, event_fields, buf, len);
-    case HY_S_ALL: return all_load(cpu->cpu, buf, len);
+    case HY_S_ALL: return all_load(cpu, buf, len);
     default: return soft_fail(HY_E_NOTSUP, "hy_load", "this backend keeps that in HY_S_ALL");
     }
 }
