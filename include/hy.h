@@ -423,7 +423,8 @@ enum {
 };
 
 /* Saves a part of a CPU (NULL for HY_S_CHIP), at an instruction boundary: after hy_finish, a kick or before the first run. *len: in, room at buf; out, bytes
- * needed. HY_E_RANGE when the room is too small (buf may be NULL for *len = 0). Owner's thread. */
+ * needed. HY_E_RANGE when the room is too small (buf may be NULL for *len = 0). Saving, loading and saving again gives the same bytes while time is frozen
+ * (hy_clock). Owner's thread. */
 hy_err hy_save(hy_vm *, hy_cpu *or_null, int what, void *buf, size_t *len);
 
 /* Loads what hy_save gave, into a CPU with the same CPUID table. The bytes are not trusted: HY_E_INVAL when they are malformed, and a refusal in the middle
