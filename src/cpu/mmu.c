@@ -67,6 +67,7 @@ void cpu_tlb_flush_all(struct cpu *cpu)
         e->info = 0;
     }
     mmu->filled_count = 0;
+    mmu->generation++;
     mmu->huge_seen = false;
     memset(mmu->large, 0, sizeof mmu->large);
     engine_fetch_changed(cpu, true);
@@ -86,6 +87,7 @@ void cpu_tlb_flush_nonglobal(struct cpu *cpu)
         }
     }
     mmu->filled_count = kept;
+    mmu->generation++;
     engine_fetch_changed(cpu, false);
 }
 
@@ -125,6 +127,7 @@ void cpu_tlb_flush_page(struct cpu *cpu, uint64_t linear)
         if (entry_tag(e) == (linear & TLB_PAGE_MASK))
             entry_drop(e);
     }
+    mmu->generation++;
     unsigned bit = large_bit(linear), other = large_bit(linear ^ BIT(21));
     if (mmu->huge_seen || mmu->large[bit / 64] & BIT(bit % 64) || mmu->large[other / 64] & BIT(other % 64))
         flush_large(cpu, linear), engine_fetch_changed(cpu, true);

@@ -12,7 +12,13 @@
 /* mem_find()'s answer for one guest-physical page, kept until the map changes. */
 struct mmu_gpa { uint64_t tag; struct mem_page page; };
 
+/* A page table that walks have reached, and the rights of the way there: what the SDM calls a PDE cache (4.10.3.1). Good while `generation` is the MMU's. */
+struct mmu_directory { uint64_t tag /* linear >> 21 */, table, generation; bool user, writable, no_execute; };
+#define MMU_DIRECTORIES 64 /* a power of two */
+
 struct cpu_mmu {
+    struct mmu_directory directories[MMU_DIRECTORIES];
+    uint64_t generation;             /* of directories[]; every flush, of one page too, adds one; never 0 */
     struct mmu_gpa gpa[MMU_GPA_ENTRIES];
     uint16_t filled[MMU_FILLED_MAX]; /* slots with TLB_INFO_LISTED: rights * TLB_ENTRIES + index; a flush walks these only */
     uint32_t filled_count;

@@ -173,6 +173,18 @@ static bool walk_32bit(struct walker *w, struct mmu_walk *out)
     return walk_finish(w, 0, out);
 }
 
+static bool walk_table(struct walker *w, uint64_t table, uint64_t reserved, struct mmu_walk *out)
+{
+    uint64_t entry = walk_entry(w, table + (w->linear >> 12 & 0x1ff) * 8, reserved);
+    out->gpa = (entry & UINT64_C(0x000ffffffffff000)) | (w->linear & 0xfff);
+    return walk_finish(w, (unsigned)bits_get(entry, 62, 59), out);
+}
+
+static struct mmu_directory *directory_of(const struct walker *w)
+{
+    return &w->cpu->mmu->directories[w->linear >> 21 & (MMU_DIRECTORIES - 1)];
+}
+
 /* Levels 2 and 1 of PAE and 4-level paging: page directory at `table`. */
 static bool walk_directory(struct walker *w, uint64_t table, uint64_t reserved, struct mmu_walk *out)
 {
@@ -182,11 +194,13 @@ static bool walk_directory(struct walker *w, uint64_t table, uint64_t reserved, 
             walk_fault(w, PF_P | PF_RSVD);
         out->gpa = (entry & ~reserved & UINT64_C(0x000fffffffe00000)) | (w->linear & 0x1fffff);
         out->info |= TLB_INFO_LARGE;
-    } else {
-        entry = walk_entry(w, (entry & UINT64_C(0x000ffffffffff000)) + (w->linear >> 12 & 0x1ff) * 8, reserved);
-        out->gpa = (entry & UINT64_C(0x000ffffffffff000)) | (w->linear & 0xfff);
+        return walk_finish(w, (unsigned)bits_get(entry, 62, 59), out);
     }
-    return walk_finish(w, (unsigned)bits_get(entry, 62, 59), out);
+    struct mmu_directory d = { w->linear >> 21, entry & UINT64_C(0x000ffffffffff000), w->cpu->mmu->generation, w->user, w->writable, w->no_execute };
+    bool done = walk_table(w, d.table, reserved, out);
+    if (done) /* so the accessed flags on the way are set */
+        *directory_of(w) = d;
+    return done;
 }
 
 static bool walk_pae(struct walker *w, uint64_t reserved, struct mmu_walk *out)
@@ -228,6 +242,13 @@ static bool walk_once(struct walker *w, struct mmu_walk *out)
     unsigned phys = cpu_phys_bits(w->cpu);
     if (phys < 52)
         reserved |= bits_get(UINT64_MAX, 51, phys) << phys;
+    const struct mmu_directory *d = directory_of(w);
+    if (d->tag == w->linear >> 21 && d->generation == w->cpu->mmu->generation) {
+        w->user = d->user;
+        w->writable = d->writable;
+        w->no_execute = d->no_execute;
+        return walk_table(w, d->table, reserved, out);
+    }
     return w->cpu->long_mode ? walk_long(w, reserved, out) : walk_pae(w, reserved, out);
 }
 
