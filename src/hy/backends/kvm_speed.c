@@ -9,7 +9,7 @@
 #include "hy/backends/kvm.h"
 
 #define LOOP_AT    0x1000u
-#define FAST_ENOUGH UINT64_C(50000000)
+#define LOOPS_MAX  2048000u
 
 /* Real mode: mov ecx, n; 1: dec ecx; jnz 1b; hlt. The word at 2 is n. */
 static const uint8_t loop_code[] = {0x66, 0xb9, 0, 0, 0, 0, 0x66, 0x49, 0x75, 0xfc, 0xf4};
@@ -88,18 +88,16 @@ static int meter_tsc_moves(struct meter *m)
 void kvm_measure(struct hyb *b)
 {
     struct meter m = {.b = b, .vm = -1, .cpu = -1};
-    uint64_t ns, best = 0;
+    uint64_t best = 0, spent = 0;
 
     if (!meter_open(&m) && meter_run(&m, 1)) {
-        for (int i = 0; i < 2; i++) {
-            ns = meter_run(&m, 4000);
-            if (ns && UINT64_C(8000) * 1000000000 / ns > best)
-                best = UINT64_C(8000) * 1000000000 / ns;
-            if (ns > 4000000)
-                break;
+        /* Longer and longer loops, so that entry and exit weigh little, until one has taken its time: at most some 20 ms in all. */
+        for (uint32_t n = 4000; n <= LOOPS_MAX && spent < 1500000; n *= 8) {
+            uint64_t ns = meter_run(&m, n), rate = ns ? UINT64_C(2000000000) * n / ns : 0;
+
+            best = rate > best ? rate : best;
+            spent = ns;
         }
-        if (best > FAST_ENOUGH / 4 && (ns = meter_run(&m, 500000)) && UINT64_C(1000000) * 1000000000 / ns > best)
-            best = UINT64_C(1000000) * 1000000000 / ns;
     }
     b->clock = b->clock && best && meter_tsc_moves(&m);
     b->speed = best;
