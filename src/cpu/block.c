@@ -101,7 +101,7 @@ void block_cache_flush(struct cpu *cpu)
     c->used = 0;
     c->high = ARENA_CHUNK;
     c->killed++;
-    memset(cpu->jump_cache, 0, JUMP_CACHE_ENTRIES * sizeof *cpu->jump_cache);
+    jump_cache_clear(cpu);
     engine->link_from = NULL;
     engine->dead_from = NULL;
     engine->statistics.flushes++;

@@ -15,6 +15,8 @@
 #ifndef CPU_BLOCK_H
 #define CPU_BLOCK_H
 
+#include <string.h>
+
 #include "cpu/engine.h"
 
 enum {
@@ -89,6 +91,13 @@ static inline struct jump_entry *jump_at(struct cpu *cpu, uint64_t rip)
 static inline struct block *block_of(const struct uop *u)
 {
     return container_of(u - u->number, struct block, uops);
+}
+
+/* An empty entry holds an address of another slot, so that it never answers: 0, but 1 in the slot of 0. */
+static inline void jump_cache_clear(struct cpu *cpu)
+{
+    memset(cpu->jump_cache, 0, JUMP_CACHE_ENTRIES * sizeof *cpu->jump_cache);
+    cpu->jump_cache[0].rip = 1;
 }
 
 /* engine_private.h's view of the cache. */

@@ -459,6 +459,7 @@ int engine_new(struct cpu *cpu, struct err *err)
     if (!engine || !cpu->jump_cache || !cpu->sleep)
         return err_set(err, ERR_HOST, "no memory for the engine of vCPU %u", cpu->index);
     engine->cpu = cpu;
+    jump_cache_clear(cpu);
     pthread_mutex_init(&engine->lock, NULL);
     int result = block_cache_new(&engine->cache, err);
     if (result)

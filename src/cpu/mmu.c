@@ -152,8 +152,11 @@ static struct tlb_entry *tlb_fill(struct cpu *cpu, unsigned rights, uint64_t lin
     struct mem_page page;
     mmu_walk(cpu, rights, linear, access, &walk);
     *gpa = walk.gpa;
-    if (cpu->apic && apic_claims(cpu->apic, walk.gpa))
+    if (cpu->apic && apic_claims(cpu->apic, walk.gpa)) {
+        if (access == MEM_X)
+            mmu_leave_fault(cpu, walk.gpa, access);
         return NULL;
+    }
     enum mem_refusal refusal = mmu_find(cpu, walk.gpa, access, &page);
     if (refusal != MEM_GRANTED) {
         if (access == MEM_X)

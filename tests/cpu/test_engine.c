@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "apic/apic.h"
 #include "guest.h"
 
 static uint64_t *gpr(struct guest *g) { return g->vm.cpus[0]->state.gpr; }
@@ -37,6 +38,45 @@ static void calls_nest(void **state)
     assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
     assert_int_equal(gpr(&g)[REG_RAX], 6765);
     assert_int_equal(gpr(&g)[REG_RSP], GUEST_STACK);
+    guest_free(&g);
+}
+
+GUEST_PROGRAM(to_null, "push $0; ret");
+GUEST_PROGRAM(at_null, "inc %eax; hlt");
+
+/* What an empty entry of the jump cache might be taken for. */
+static void a_return_to_address_0_runs_what_is_there(void **state)
+{
+    (void)state;
+    struct guest g;
+    guest_make(&g, 1, 64);
+    GUEST_PUT(&g, GUEST_CODE, to_null);
+    GUEST_PUT(&g, 0, at_null);
+    assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
+    assert_int_equal(gpr(&g)[REG_RAX], 1);
+    guest_free(&g);
+}
+
+static uint64_t no_time(void *opaque) { return (void)opaque, 0; }
+static uint64_t no_tsc(void *opaque, unsigned cpu) { return (void)opaque, (void)cpu, 0; }
+static void no_wake(void *opaque, unsigned cpu) { (void)opaque, (void)cpu; }
+
+static void code_in_the_apic_page_is_a_fault(void **state)
+{
+    (void)state;
+    struct guest g;
+    const struct apic_bus_config config = { .phys_bits = 46, .timer_hz = 1000000000, .tsc_hz = 1000000000, .now = no_time, .tsc = no_tsc, .wake = no_wake };
+    guest_make(&g, 1, 64);
+    struct cpu *cpu = g.vm.cpus[0];
+    struct apic_bus *bus = apic_bus_new(&config, NULL);
+    assert_int_equal(apic_new(bus, 0, 0, &cpu->apic, NULL), 0);
+    store_le64(g.bytes + 0x3000 + 8, 0xfee00000 | 0x83); /* linear 0x200000 */
+    guest_enter(&g, 0, 64, 0x200000);
+    assert_int_equal(guest_run(&g, 0), HY_EXIT_FAULT);
+    assert_int_equal(cpu->exit.u.fault.gpa, 0xfee00000);
+    apic_free(cpu->apic);
+    cpu->apic = NULL;
+    apic_bus_free(bus);
     guest_free(&g);
 }
 
@@ -325,7 +365,8 @@ static void device_accesses_are_answered_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_loop_sums), cmocka_unit_test(calls_nest), cmocka_unit_test(other_modes_run), cmocka_unit_test(own_stores_change_code),
+        cmocka_unit_test(a_loop_sums), cmocka_unit_test(calls_nest), cmocka_unit_test(a_return_to_address_0_runs_what_is_there),
+        cmocka_unit_test(code_in_the_apic_page_is_a_fault), cmocka_unit_test(other_modes_run), cmocka_unit_test(own_stores_change_code),
         cmocka_unit_test(host_writes_change_code), cmocka_unit_test(page_crossing_code_follows_the_mapping), cmocka_unit_test(strings_repeat),
         cmocka_unit_test(locked_counts_are_exact), cmocka_unit_test(another_cpus_stores_change_code), cmocka_unit_test(each_kick_leaves_once),
         cmocka_unit_test(device_accesses_are_answered_once),
