@@ -13,9 +13,15 @@ static const struct { const char *name; int (*run)(int argc, char **argv); } com
     {"run", command_run}, {"backends", command_backends}, {"help", command_help}, {"--help", command_help}, {"-h", command_help},
 };
 
+/* One line, whatever names and files put into it: no line ends, no terminal's control characters. */
 int cli_fail(const struct err *err)
 {
-    fprintf(stderr, "mezz: %s\n", err->text);
+    char line[sizeof err->text];
+    memcpy(line, err->text, sizeof line);
+    for (char *c = line; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    fprintf(stderr, "mezz: %s\n", line);
     return err->code < 0 ? -err->code : 1;
 }
 

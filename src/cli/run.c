@@ -181,11 +181,22 @@ static int run_machine(struct run *run, struct err *err)
     return r ? cli_fail(err) : status_of_end(run, end);
 }
 
+static void block_signals(struct run *run)
+{
+    sigemptyset(&run->signals);
+    sigaddset(&run->signals, SIGTERM);
+    sigaddset(&run->signals, SIGINT);
+    sigaddset(&run->signals, SIGHUP);
+    sigaddset(&run->signals, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &run->signals, NULL);
+}
+
 static int prepare(struct run *run, int argc, char **argv, struct err *err)
 {
     int r = config_init(&run->config, err);
     if (!r)
         r = parse_arguments(&run->config, argc, argv, err);
+    block_signals(run); /* not before: a configuration from a pipe may be long in coming */
     if (!r)
         r = read_files(run, err);
     if (r)
@@ -199,23 +210,12 @@ static int prepare(struct run *run, int argc, char **argv, struct err *err)
     return machine_new(&run->machine_config, &run->machine, err);
 }
 
-static void block_signals(struct run *run)
-{
-    sigemptyset(&run->signals);
-    sigaddset(&run->signals, SIGTERM);
-    sigaddset(&run->signals, SIGINT);
-    sigaddset(&run->signals, SIGHUP);
-    sigaddset(&run->signals, SIGUSR1);
-    pthread_sigmask(SIG_BLOCK, &run->signals, NULL);
-}
-
 int command_run(int argc, char **argv)
 {
     struct run run = {0};
     struct err err = ERR_NONE;
     if (argc == 1 && (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h")))
         return command_help(1, (char *[]){(char[]){"run"}});
-    block_signals(&run);
     int status = 0, r = prepare(&run, argc, argv, &err);
     if (r)
         status = cli_fail(&err);

@@ -33,6 +33,7 @@ struct stream {
     struct exec_work resume;         /* the device has room again */
     bool refused;                    /* the device was told of less than all */
     bool in_ended;
+    bool made, started;              /* a file that was made here stays only once the run has begun */
     uint8_t out_buffer[OUT_MAX], in_buffer[IN_MAX];
     size_t out_start, out_count, in_count;
 };
@@ -275,15 +276,23 @@ static int open_anew(int fd, int mode)
     return own >= 0 ? own : fcntl(fd, F_DUPFD_CLOEXEC, 3);
 }
 
-/* A socket file that nobody listens on is left over from before; one in use is not ours. */
+/* A socket file that nobody listens on is left over from before; one in use is not ours. What is no socket refuses connections, too, and stays. */
+static void remove_stale_socket(const struct sockaddr_un *address)
+{
+    struct stat st;
+    if (lstat(address->sun_path, &st) || !S_ISSOCK(st.st_mode))
+        return;
+    int probe = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (probe >= 0 && connect(probe, (const struct sockaddr *)address, sizeof *address) && errno == ECONNREFUSED)
+        unlink(address->sun_path);
+    close(probe);
+}
+
 static int open_listener(const char *path, struct err *err)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     memcpy(address.sun_path, path, strlen(path) + 1);
-    int probe = socket(AF_UNIX, SOCK_STREAM, 0);
-    if (probe >= 0 && connect(probe, (struct sockaddr *)&address, sizeof address) && errno == ECONNREFUSED)
-        unlink(path);
-    close(probe);
+    remove_stale_socket(&address);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, 1)) {
         err_set(err, ERR_INPUT, "socket=%s: %s", path, strerror(errno));
@@ -293,6 +302,20 @@ static int open_listener(const char *path, struct err *err)
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     fcntl(fd, F_SETFL, O_NONBLOCK);
     return fd;
+}
+
+/* What is there keeps its bytes until stream_start(). A pipe without a reader is refused, since waiting for one would have no end. */
+static int open_file(struct stream *s, struct err *err)
+{
+    const char *path = s->config.path;
+    int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    s->out = open(path, flags | O_CREAT | O_EXCL, 0666);
+    s->made = s->out >= 0;
+    if (s->out < 0 && errno == EEXIST)
+        s->out = open(path, flags);
+    if (s->out < 0 && errno == ENXIO)
+        return err_set(err, ERR_INPUT, "file=%s: is a pipe that nobody reads, or a socket", path);
+    return s->out >= 0 ? 0 : err_set(err, ERR_INPUT, "file=%s: %s", path, strerror(errno));
 }
 
 static int open_ends(struct stream *s, struct err *err)
@@ -306,8 +329,7 @@ static int open_ends(struct stream *s, struct err *err)
         s->out = open_anew(1, O_WRONLY);
         return s->out >= 0 ? 0 : err_set(err, ERR_HOST, "stdio: standard output is closed");
     case STREAM_FILE:
-        s->out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
-        return s->out >= 0 ? 0 : err_set(err, ERR_INPUT, "file=%s: %s", path, strerror(errno));
+        return open_file(s, err);
     default:
         s->listener = open_listener(path, err);
         return s->listener >= 0 ? 0 : ERR_INPUT;
@@ -341,6 +363,19 @@ int stream_new(const struct stream_config *config, struct executor *executor, st
     return 0;
 }
 
+int stream_file(const struct stream *s)
+{
+    struct stat st;
+    return s->config.kind == STREAM_FILE && fstat(s->out, &st) == 0 && S_ISREG(st.st_mode) ? s->out : -1;
+}
+
+void stream_start(struct stream *s)
+{
+    s->started = true;
+    if (stream_file(s) >= 0 && ftruncate(s->out, 0))
+        return; /* a file that cannot be emptied is written over */
+}
+
 struct stream_backend stream_backend(struct stream *s) { return (struct stream_backend){ backend_write, backend_readable, s }; }
 
 void stream_connect(struct stream *s, const struct stream_frontend *frontend)
@@ -363,6 +398,8 @@ void stream_free(struct stream *s)
         close(s->in);
     if (s->out >= 0 && s->out != s->in)
         close(s->out);
+    if (s->made && !s->started)
+        unlink(s->config.path);
     if (s->listener >= 0) {
         close(s->listener);
         unlink(s->config.path);

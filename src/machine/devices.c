@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* devices.c - the machine's devices: what exists, on which executor, wired to what. Order of creation is the order of saving and resetting. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -64,16 +65,32 @@ int machine_executor(struct machine *m, const char *id, struct executor **out, s
     return r;
 }
 
+/* Names stand in messages, and in saved state before their sections (state.c). */
+static bool id_is_taken(const struct machine *m, const char *id)
+{
+    for (size_t i = 0; i < m->device_count; i++)
+        if (!strcmp(m->devices[i]->id, id))
+            return true;
+    return !strcmp(id, "machine") || (!strncmp(id, "cpu", 3) && id[3 + strspn(id + 3, "0123456789")] == '\0');
+}
+
+/* Before anything is opened for the device. */
+static int check_id(const struct machine *m, const char *id, struct err *err)
+{
+    if (!*id || strlen(id) > DEVICE_ID_MAX)
+        return err_set(err, ERR_USAGE, "id=%.40s: 1 to %d characters", id, DEVICE_ID_MAX);
+    return id_is_taken(m, id) ? err_set(err, ERR_USAGE, "id=%.40s: is the name of another part of the machine", id) : 0;
+}
+
 int machine_add_device(struct machine *m, const struct device_class *class, const char *id, const struct device_services *services, const void *config,
                        struct device **out, struct err *err)
 {
     if (m->device_count == MACHINE_DEVICES_MAX)
         return err_set(err, ERR_USAGE, "more than %d devices", MACHINE_DEVICES_MAX);
     struct device *d;
-    for (size_t i = 0; i < m->device_count; i++)
-        if (!strcmp(m->devices[i]->id, id))
-            return err_set(err, ERR_USAGE, "id=%s: there is a device of that name already", id);
-    int r = device_new(class, id, services, config, &d, err);
+    int r = check_id(m, id, err);
+    if (!r)
+        r = device_new(class, id, services, config, &d, err);
     if (r)
         return r;
     m->devices[m->device_count++] = d;
@@ -118,7 +135,6 @@ static int make_power(struct machine *m, struct err *err)
     struct acpi_pm_config pm = {.event_port = LAYOUT_PORT_PM1_EVENT, .control_port = LAYOUT_PORT_PM1_CONTROL, .timer_port = LAYOUT_PORT_PM_TIMER,
                                 .s5_type = ACPI_S5_SLEEP_TYPE, .s3_type = NO_SLEEP, .power = power};
     struct i8042_config i8042 = {.power = power};
-    struct exit_port_config exit_port = {.port = (uint16_t)m->config.exit_port, .power = power};
     int r = machine_gsi(m, LAYOUT_SCI_IRQ, &pm.sci, err);
     if (!r)
         r = add(m, &acpi_pm_class, "pm", &pm, &m->pm, err);
@@ -126,8 +142,18 @@ static int make_power(struct machine *m, struct err *err)
         r = add(m, &i8042_class, "i8042", &i8042, NULL, err);
     if (!r)
         r = add(m, &post_ports_class, "post", NULL, NULL, err);
-    if (!r && m->config.exit_port >= 0)
-        r = add(m, &exit_port_class, "exit", &exit_port, NULL, err);
+    return r;
+}
+
+/* After all that have ports, so that a port which is taken is this option's fault. */
+static int make_exit_port(struct machine *m, struct err *err)
+{
+    if (m->config.exit_port < 0)
+        return 0;
+    struct exit_port_config exit_port = {.port = (uint16_t)m->config.exit_port, .power = {power_request, m}};
+    int r = add(m, &exit_port_class, "exit", &exit_port, NULL, err);
+    if (r)
+        err_add(err, "--exit-port 0x%x", (unsigned)m->config.exit_port);
     return r;
 }
 
@@ -137,6 +163,8 @@ static int open_stream(struct machine *m, const struct stream_config *config, co
     c.filter = m->config.input_filter.filter;
     c.filter_opaque = m->config.input_filter.opaque;
     int r = stream_new(&c, m->main, out, err);
+    if (!r && stream_file(*out) >= 0 && raw_lock(stream_file(*out), true) == -EAGAIN) /* as disks do: it may be one */
+        r = err_set(err, ERR_INPUT, "file=%s: is in use by another stream, disk or program", c.path);
     if (r)
         err_add(err, "%s", option);
     return r;
@@ -202,12 +230,14 @@ static int make_disk(struct machine *m, size_t i, struct err *err)
     struct virtio_blk_config blk = {.pci_host = m->pci, .slot = PCI_SLOT_ANY};
     char id[DEVICE_ID_MAX + 1];
     snprintf(id, sizeof id, "disk%zu", i);
-    int r = disk_open(&disk, &blk.disk, err);
-    if (r) {
+    int r = check_id(m, c->id ? c->id : id, err);
+    if (!r)
+        r = disk_open(&disk, &blk.disk, err);
+    if (!r)
+        r = add_function(m, &virtio_blk_class, c->id ? c->id : id, &blk, NULL, err);
+    if (r)
         err_add(err, "--disk path=%s", c->path);
-        return r;
-    }
-    return add_function(m, &virtio_blk_class, c->id ? c->id : id, &blk, NULL, err);
+    return r;
 }
 
 static int make_console(struct machine *m, struct err *err)
@@ -234,14 +264,16 @@ static int make_net(struct machine *m, size_t i, struct err *err)
     struct virtio_net_config net = {.pci_host = m->pci, .slot = PCI_SLOT_ANY, .mac = {0x52, 0x54, 0x00, 0x6d, 0x7a, (uint8_t)i}}; /* locally administered */
     char id[DEVICE_ID_MAX + 1];
     snprintf(id, sizeof id, "net%zu", i);
-    int r = c->mac ? net_mac_parse(c->mac, net.mac, err) : 0;
+    int r = check_id(m, c->id ? c->id : id, err);
+    if (!r && c->mac)
+        r = net_mac_parse(c->mac, net.mac, err);
     if (!r)
         r = net_user_open(&user, &net.link, err);
-    if (r) {
+    if (!r)
+        r = add_function(m, &virtio_net_class, c->id ? c->id : id, &net, NULL, err);
+    if (r)
         err_add(err, "--net user");
-        return r;
-    }
-    return add_function(m, &virtio_net_class, c->id ? c->id : id, &net, NULL, err);
+    return r;
 }
 
 static int make_functions(struct machine *m, struct err *err)
@@ -266,7 +298,9 @@ int machine_make_devices(struct machine *m, struct err *err)
         r = make_serial(m, err);
     if (!r)
         r = make_functions(m, err);
-    return r ? r : make_test_devices(m, err);
+    if (!r)
+        r = make_test_devices(m, err);
+    return r ? r : make_exit_port(m, err);
 }
 
 void machine_free_devices(struct machine *m)

@@ -324,8 +324,17 @@ static void machine_stop(struct machine *m)
     release_executors(m);
 }
 
+static void start_streams(struct machine *m)
+{
+    if (m->serial_stream)
+        stream_start(m->serial_stream);
+    if (m->console_stream)
+        stream_start(m->console_stream);
+}
+
 int machine_run(struct machine *m, enum machine_end *end, struct err *err)
 {
+    start_streams(m); /* before the sandbox */
     int r = machine_start(m, err);
     if (!r)
         r = enter_sandbox(m, err);

@@ -47,7 +47,7 @@ static const struct { int number; unsigned threads; } policy[] = {
     {SCMP_SYS(seccomp), FIRST}, {SCMP_SYS(prctl), FIRST},
     /* sockets: network helper and stream peers */
     {SCMP_SYS(recvfrom), M | D}, {SCMP_SYS(sendto), M | D}, {SCMP_SYS(recvmsg), M | D}, {SCMP_SYS(sendmsg), M | D}, {SCMP_SYS(recvmmsg), M | D},
-    {SCMP_SYS(sendmmsg), M | D}, {SCMP_SYS(accept4), M}, {SCMP_SYS(shutdown), M | D},
+    {SCMP_SYS(sendmmsg), M | D}, {SCMP_SYS(accept), M}, {SCMP_SYS(accept4), M}, {SCMP_SYS(shutdown), M | D},
     /* the end of the run: join the helper process, remove the sockets */
     {SCMP_SYS(wait4), M}, {SCMP_SYS(waitid), M}, {SCMP_SYS(kill), M}, {SCMP_SYS(unlink), M},
 };

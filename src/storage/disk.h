@@ -95,4 +95,7 @@ void disk_request_offload(struct disk_request *, void (*run)(void *request));
 void disk_request_done(struct disk_request *, int error);
 void disk_batch_done(struct disk *);
 
+/* Locks the whole file, a disk or not, against others (and ourselves, opened twice). 0, or a negative errno: -EAGAIN somebody has it. One file per host family. */
+int raw_lock(int fd, bool exclusive);
+
 #endif

@@ -16,9 +16,6 @@ struct raw_disk {
 /* Runs a request on the calling thread, however long it takes: sets request.error. */
 void raw_run(void *request);
 
-/* Locks the whole file against others (and ourselves, opened twice). 0, or a negative errno: -EAGAIN somebody has it. One file per host family. */
-int raw_lock(int fd, bool exclusive);
-
 /* io_uring. NULL with err set when the host refuses it. uring_stub.c on hosts without. */
 struct uring *uring_new(struct raw_disk *, struct err *);
 void uring_free(struct uring *);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -144,6 +145,15 @@ static void file_takes_output(void **state)
     struct stream_config config = { .kind = STREAM_FILE, .path = "stream-test.txt" };
     assert_int_equal(executor_new_virtual(&e, NULL), 0);
     assert_int_equal(stream_new(&config, e, &s, NULL), 0);
+    stream_free(s);
+    assert_int_equal(access("stream-test.txt", F_OK), -1); /* made, but not started */
+    int old = open("stream-test.txt", O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    assert_int_equal(write(old, "what was there before\n", 22), 22);
+    assert_int_equal(stream_new(&config, e, &s, NULL), 0);
+    assert_int_equal(lseek(old, 0, SEEK_END), 22);
+    stream_start(s);
+    assert_int_equal(lseek(old, 0, SEEK_END), 0);
+    close(old);
     struct stream_backend b = stream_backend(s);
     assert_int_equal(b.write(b.opaque, (const uint8_t *)"some text\n", 10), 10);
     stream_free(s);
@@ -151,6 +161,13 @@ static void file_takes_output(void **state)
     assert_int_equal(read(fd, back, sizeof back), 10);
     assert_memory_equal(back, "some text\n", 10);
     close(fd);
+    config.kind = STREAM_SOCKET;
+    assert_int_equal(stream_new(&config, e, &s, &err), ERR_INPUT);
+    assert_int_equal(access("stream-test.txt", F_OK), 0); /* no socket, so it stays */
+    config.kind = STREAM_FILE;
+    unlink("stream-test.txt");
+    assert_int_equal(mkfifo("stream-test.txt", 0666), 0);
+    assert_int_equal(stream_new(&config, e, &s, &err), ERR_INPUT); /* and does not wait */
     unlink("stream-test.txt");
     strcpy(config.path, "/nonexistent/file");
     assert_int_equal(stream_new(&config, e, &s, &err), ERR_INPUT);
