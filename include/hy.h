@@ -275,7 +275,7 @@ hy_err hy_irq_event(hy_vm *, uint32_t line, intptr_t os_event, intptr_t resample
 /* ---- CPU ---------------------------------------------------------------------------------------------------------------------------------------- */
 
 /* Makes CPU `index` (x86: also its initial APIC id) in its architectural reset state and binds it to the calling thread. x86 with a local APIC below the
- * caller: index 0 runs, others wait for INIT-SIPI. HY_E_BUSY: that index exists, or it was freed and this host cannot make it again (KVM). HY_E_RANGE:
+ * caller: index 0 runs, others wait for INIT-SIPI. HY_E_BUSY: that index exists. HY_E_RANGE:
  * beyond hy_vm_cfg.cpus. */
 hy_err hy_cpu_new(hy_vm *, uint32_t index, hy_cpu **out);
 

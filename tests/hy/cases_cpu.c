@@ -74,9 +74,8 @@ static void unknown_registers_are_refused_whole(struct rig *rig)
     CHECK_ERR(hy_get(g->cpu, NULL, NULL, 1), HY_E_INVAL);
 }
 
-static void the_reset_state_is_architectural(struct rig *rig)
+static void check_reset_state(struct guest *g)
 {
-    struct guest *g = guest_new(rig, HY_IRQ_NONE, 1);
     hy_reg cs = HY_SEG(HY_CS);
     hy_val value;
 
@@ -87,9 +86,22 @@ static void the_reset_state_is_architectural(struct rig *rig)
     CHECK(reg_get(g->cpu, HY_FLAGS) == 2);
     CHECK((reg_get(g->cpu, HY_CR(0)) & ~UINT64_C(0x60000000)) == 0x10);
     CHECK(reg_get(g->cpu, HY_CR(4)) == 0 && reg_get(g->cpu, HY_MSR(0xc0000080)) == 0);
+    CHECK(reg_get(g->cpu, HY_GPR(0)) == 0);
+}
+
+static void the_reset_state_is_architectural(struct rig *rig)
+{
+    struct guest *g = guest_new(rig, HY_IRQ_NONE, 1);
+
+    check_reset_state(g);
     /* And it runs from there: the last 64 KiB of 4 GiB show memory. */
     OK(hy_map(g->vm, 0xffff0000, g->mem, 0x100000, 0x10000, HY_R | HY_W | HY_X));
     guest_write(g, 0x100000 + 0xfff0, (const uint8_t[]){0xb0, 0x33, 0xe6, 0x10}, 4);
+    run_to_out(g->cpu, 0x10, 0x33);
+    /* A machine's reset frees its CPUs and makes them again. */
+    OK(hy_cpu_free(g->cpu));
+    g->cpu = NULL;
+    check_reset_state(g);
     run_to_out(g->cpu, 0x10, 0x33);
 }
 

@@ -279,6 +279,12 @@ static hy_err vm_set_irqchip(struct hyb_vm *vm)
 
 static void kvm_vm_free(hyb_vm *vm)
 {
+    for (uint32_t i = 0; i < vm->cpu_max; i++) {
+        if (vm->spares[i].reset)
+            vm->b->os->close(vm->spares[i].fd);
+        free(vm->spares[i].reset);
+    }
+    free(vm->spares);
     if (vm->fd >= 0)
         vm->b->os->close(vm->fd);
     pthread_mutex_destroy(&vm->slot_lock);
@@ -296,9 +302,13 @@ static hy_err kvm_vm_new(hyb *b, const struct hy_vm_cfg *cfg, struct mem_map *ma
     struct hyb_vm *vm = calloc(1, sizeof *vm);
     hy_err err = HY_OK;
 
-    if (vm)
+    if (vm) {
         vm->cpus = calloc(cfg->cpus, sizeof(struct hyb_cpu *));
-    if (!vm || !vm->cpus) {
+        vm->spares = calloc(cfg->cpus, sizeof *vm->spares);
+    }
+    if (!vm || !vm->cpus || !vm->spares) {
+        if (vm)
+            free(vm->cpus);
         free(vm);
         return hyb_fail(HY_E_NOMEM, 0, "kvm", "hy_vm_new", "");
     }

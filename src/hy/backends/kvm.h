@@ -46,6 +46,7 @@ struct hyb_vm {
     pthread_cond_t gate;
     _Atomic int paused;
     struct hyb_cpu **cpus;
+    struct kvm_spare { int fd; uint8_t *reset; size_t len; } *spares; /* freed CPUs, which KVM keeps: to be made again from their reset state */
 
     struct kvm_trap traps[KVM_TRAPS_MAX];
     uint32_t trap_count;

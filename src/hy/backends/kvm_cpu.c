@@ -145,15 +145,35 @@ void kvm_cpu_free(hyb_cpu *cpu)
     pthread_mutex_unlock(&cpu->vm->cpu_lock);
     if (cpu->run)
         b->os->unmap(cpu->run, b->run_size);
-    if (cpu->fd >= 0)
+    if (cpu->fd >= 0 && !cpu->vm->spares[cpu->index].reset)
         b->os->close(cpu->fd);
     free(cpu);
+}
+
+/* KVM keeps a CPU until its VM is gone, so its descriptor stays with the VM, and the state that it was made in. */
+static hy_err spare_make(hyb_cpu *cpu)
+{
+    struct kvm_spare *spare = &cpu->vm->spares[cpu->index];
+    hy_err err;
+
+    kvm_save(cpu->vm, cpu, HY_S_ALL, NULL, &spare->len); /* how long it is */
+    spare->reset = malloc(spare->len);
+    if (!spare->reset)
+        return hyb_fail(HY_E_NOMEM, 0, "kvm", "hy_cpu_new", "");
+    spare->fd = cpu->fd;
+    err = kvm_save(cpu->vm, cpu, HY_S_ALL, spare->reset, &spare->len);
+    if (err) {
+        free(spare->reset);
+        spare->reset = NULL;
+    }
+    return err;
 }
 
 hy_err kvm_cpu_new(hyb_vm *vm, uint32_t index, const struct hy_cpuid *table, size_t n, hyb_cpu **out)
 {
     struct hyb *b = vm->b;
     hyb_cpu *cpu = calloc(1, sizeof *cpu);
+    int again = vm->spares[index].reset != NULL;
     hy_err err = HY_OK;
     sigset_t kick;
 
@@ -161,14 +181,15 @@ hy_err kvm_cpu_new(hyb_vm *vm, uint32_t index, const struct hy_cpuid *table, siz
         return hyb_fail(HY_E_NOMEM, 0, "kvm", "hy_cpu_new", "");
     cpu->vm = vm;
     cpu->index = index;
-    cpu->fd = (int)b->os->ioctl(vm->fd, KVM_CREATE_VCPU, (void *)(uintptr_t)index);
+    cpu->fd = again ? vm->spares[index].fd : (int)b->os->ioctl(vm->fd, KVM_CREATE_VCPU, (void *)(uintptr_t)index);
     if (cpu->fd < 0)
-        err = b->os->error() == EEXIST ? hyb_fail(HY_E_BUSY, EEXIST, "kvm", "KVM_CREATE_VCPU", "KVM keeps a CPU until its VM is gone")
-                                       : kvm_fail(b, "KVM_CREATE_VCPU");
+        err = kvm_fail(b, "KVM_CREATE_VCPU");
     if (!err && !(cpu->run = b->os->map(NULL, b->run_size, PROT_READ | PROT_WRITE, cpu->fd, 0)))
         err = kvm_fail(b, "mmap of the run page");
-    if (!err)
+    if (!err && !again)
         err = cpu_prepare(cpu, table, n);
+    if (!err)
+        err = again ? kvm_load(vm, cpu, HY_S_ALL, vm->spares[index].reset, vm->spares[index].len) : spare_make(cpu);
     if (err) {
         kvm_cpu_free(cpu);
         return err;
