@@ -4,7 +4,7 @@
 BUILD = build
 
 all: $(BUILD)/build.ninja     # an optimised build/mezz
-	ninja -C $(BUILD)
+	ninja -C $(BUILD) mezz mezz-slirp
 
 $(BUILD)/build.ninja:
 	meson setup --buildtype=release $(BUILD)
