@@ -18,6 +18,8 @@
 #include "machine/internal.h"
 #include "machine/sandbox.h"
 
+enum { FLUSH_MS = 1000 }; /* for a reader that takes nothing */
+
 int machine_hy_error(hy_err e, const char *what, struct err *err)
 {
     struct hy_why why;
@@ -332,6 +334,15 @@ static void start_streams(struct machine *m)
         stream_start(m->console_stream);
 }
 
+/* What the guest wrote arrives, unless its reader takes nothing at all. */
+static void flush_streams(struct machine *m)
+{
+    struct stream *streams[] = {m->serial_stream, m->console_stream};
+    for (size_t i = 0; i < ARRAY_LEN(streams); i++)
+        if (streams[i])
+            stream_flush(streams[i], FLUSH_MS);
+}
+
 int machine_run(struct machine *m, enum machine_end *end, struct err *err)
 {
     start_streams(m); /* before the sandbox */
@@ -344,6 +355,7 @@ int machine_run(struct machine *m, enum machine_end *end, struct err *err)
         executor_run(m->main);
     }
     machine_stop(m);
+    flush_streams(m);
     if (r)
         return r;
     if (m->end == MACHINE_END_FAILURE) {
