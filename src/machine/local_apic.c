@@ -51,7 +51,10 @@ int local_apic_setup(struct machine *m, struct err *err)
     struct apic_bus_config config = {.phys_bits = GPA_BITS, .timer_hz = TIMER_HZ, .tsc_hz = m->caps.tick_hz ? m->caps.tick_hz : TIMER_HZ, .now = bus_now,
                                      .tsc = bus_tsc, .wake = bus_wake, .opaque = m};
     m->apic_bus = apic_bus_new(&config, err);
-    return m->apic_bus ? 0 : err->code;
+    if (!m->apic_bus)
+        return err->code;
+    hy_err e = hy_trap(m->vm, HY_EXIT_MSR, APIC_MSR_BASE, APIC_MSR_BASE, HY_R | HY_W);
+    return e == HY_OK ? 0 : machine_hy_error(e, "asking for IA32_APIC_BASE", err);
 }
 
 void local_apic_teardown(struct machine *m)
@@ -140,12 +143,9 @@ static void start_at(struct vcpu *v, uint8_t vector)
     v->apic->state = RUNNING;
 }
 
-static void take_events(struct vcpu *v)
+static void handle_events(struct vcpu *v, struct apic_events events)
 {
     struct local_apic *a = v->apic;
-    struct apic_events events;
-    if (!apic_take_events(a->apic, &events))
-        return;
     if (events.init) {
         apic_reset(a->apic, true);
         struct err err = ERR_NONE;
@@ -204,11 +204,17 @@ bool local_apic_before_run(struct vcpu *v)
     struct local_apic *a = v->apic;
     struct machine *m = v->machine;
     for (;;) {
+        struct apic_events events = {0};
         apic_timer_poll(a->apic, exec_clock_now(m->clock));
-        vcpu_finish(v);
-        take_events(v);
-        if (a->state != WAIT_FOR_SIPI)
-            inject_interrupt(v);
+        if (apic_get_cr8(a->apic)) /* the guest may have lowered it, and so opened the way for what waits */
+            sync_priority(v);
+        bool any = apic_take_events(a->apic, &events);
+        if (any || a->state != RUNNING || apic_pending(a->apic)) {
+            vcpu_finish(v); /* costs a system call or more: only when there is something to do at the boundary */
+            handle_events(v, events);
+            if (a->state != WAIT_FOR_SIPI)
+                inject_interrupt(v);
+        }
         if (a->state == RUNNING)
             break;
         if (atomic_load(&m->park) || atomic_load(&m->quit))
@@ -266,6 +272,10 @@ bool local_apic_exit(struct vcpu *v, hy_exit *exit)
     }
     if (exit->reason == HY_EXIT_WINDOW)
         return true; /* the next before_run injects */
+    if (exit->reason == HY_EXIT_MSR && exit->u.msr.reg == HY_MSR(APIC_MSR_BASE)) {
+        exit->u.msr.deny = !(exit->write ? apic_msr_write(a->apic, APIC_MSR_BASE, exit->u.msr.value) : apic_msr_read(a->apic, APIC_MSR_BASE, &exit->u.msr.value));
+        return true;
+    }
     if (exit->reason != HY_EXIT_MMIO || !apic_claims(a->apic, exit->u.mmio.gpa))
         return false;
     uint32_t offset = exit->u.mmio.gpa & (APIC_MMIO_SIZE - 1);
