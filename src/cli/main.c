@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 
@@ -25,9 +27,21 @@ int cli_fail(const struct err *err)
     return err->code < 0 ? -err->code : 1;
 }
 
+/* A standard stream that is closed becomes /dev/null, or the next file opened would take its number, and messages would be written into a disk. */
+static void open_standard_streams(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
+    open_standard_streams();
     if (argc < 2) {
         fputs("mezz: which command? mezz run, mezz backends or mezz help\n", stderr);
         return -ERR_USAGE;

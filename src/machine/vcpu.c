@@ -64,6 +64,10 @@ static bool vcpu_handle_exit(struct vcpu *v, hy_exit *exit)
     case HY_EXIT_CRASH:  machine_request(m, REQUEST_CRASH); return false;
     case HY_EXIT_RESET:  machine_request(m, REQUEST_RESET); return false;
     case HY_EXIT_OFF:    machine_request(m, REQUEST_OFF); return false;
+    case HY_EXIT_UNKNOWN:
+        machine_fail(m, "vCPU %u: backend %s cannot run what the guest does there (native exit %u): code in device memory, or an instruction on a device that it does not know",
+                     v->index, hy_name(m->hy), exit->native);
+        return false;
     default:
         machine_fail(m, "vCPU %u left the guest for reason %u (native %u), which mezz does not know", v->index, exit->reason, exit->native);
         return false;
