@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /* run.c - `mezz run`: options, files, the machine, and how its end becomes an exit status.
  *
- * Signals: SIGTERM, SIGINT and SIGHUP are taken by a thread of their own with sigwait(); the first presses the guest's power button, the second ends the machine. All other
- * threads have them blocked from the start.
+ * Signals: SIGTERM, SIGINT and SIGHUP are taken by a thread of their own; the first presses the guest's power button, the second ends the machine. SIGHUP stands for both,
+ * the second HANGUP_SECONDS later: with the terminal gone, nobody is left to say more. All other threads have them blocked from the start. One that was ignored when mezz
+ * began (nohup, a job in the background of a script) is none of ours.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/bits.h"
 #include "cli/cli.h"
 #include "cli/files.h"
 #include "cli/terminal.h"
 #include "control/config.h"
+
+enum { HANGUP_SECONDS = 10 };
 
 struct run {
     struct config config;
@@ -60,6 +66,8 @@ static int unknown_option(const char *argument, struct err *err)
 static int parse_argument(struct config *c, int argc, char **argv, struct err *err)
 {
     const char *argument = argv[0];
+    if (!strcmp(argument, "--help") || !strcmp(argument, "-h"))
+        return err_set(err, ERR_USAGE, "%s goes alone: mezz run --help", argument);
     if (strncmp(argument, "--", 2))
         return err_set(err, ERR_USAGE, "'%.100s' is not an option (options begin with --; mezz help run lists them)", argument);
     size_t len = strcspn(argument + 2, "=");
@@ -115,15 +123,20 @@ static int read_files(struct run *run, struct err *err)
 
 static void *signal_main(void *opaque)
 {
+    static const struct timespec patience = {.tv_sec = HANGUP_SECONDS};
     struct run *run = opaque;
-    for (int count = 0;; count++) {
-        int number;
-        if (sigwait(&run->signals, &number) || number == SIGUSR1)
-            return NULL; /* SIGUSR1: the run is over */
-        if (count)
+    bool hung_up = false;
+    for (int count = 0;;) {
+        int number = sigtimedwait(&run->signals, NULL, hung_up ? &patience : NULL);
+        if (number == SIGUSR1)
+            return NULL; /* the run is over */
+        if (number < 0 && errno == EINTR)
+            continue;
+        if (count++)
             machine_quit(run->machine, MACHINE_END_OFF);
         else
             machine_power_button(run->machine);
+        hung_up = number == SIGHUP;
     }
 }
 
@@ -183,11 +196,14 @@ static int run_machine(struct run *run, struct err *err)
 
 static void block_signals(struct run *run)
 {
+    static const int ends[] = {SIGTERM, SIGINT, SIGHUP};
     sigemptyset(&run->signals);
-    sigaddset(&run->signals, SIGTERM);
-    sigaddset(&run->signals, SIGINT);
-    sigaddset(&run->signals, SIGHUP);
     sigaddset(&run->signals, SIGUSR1);
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        struct sigaction before;
+        if (!sigaction(ends[i], NULL, &before) && before.sa_handler != SIG_IGN) /* blocked, an ignored signal would still arrive */
+            sigaddset(&run->signals, ends[i]);
+    }
     pthread_sigmask(SIG_BLOCK, &run->signals, NULL);
 }
 
