@@ -51,7 +51,7 @@ const char *options_nearest(const struct option *table, const char *key)
     size_t least = NEAREST_DISTANCE + 1;
     for (const struct option *o = table; o->key; o++) {
         size_t distance = edit_distance(key, o->key);
-        if (distance < least && distance < strlen(o->key)) {
+        if (distance < least && 2 * distance <= strlen(o->key)) { /* half of the word is right */
             least = distance;
             nearest = o->key;
         }
@@ -237,6 +237,8 @@ static int parse_word(const struct option *table, void *object, const char *grou
         const struct option *o = option_find(table, word);
         if (o && o->kind == OPTION_BOOL)
             return option_assign(o, object, group, "on", err);
+        if (table->required)
+            return err_set(err, ERR_USAGE, "%s: '%s' is not key=value; did you mean %s=%s?", group, word, table->key, word);
         return err_set(err, ERR_USAGE, "%s: '%s' is not key=value (mezz help %s lists the keys)", group, word, group + strspn(group, "-"));
     }
     *equals = '\0';

@@ -43,7 +43,7 @@ static void help_keys(void)
          "  q    quit: the machine ends at once\n"
          "  r    reset the machine\n"
          "  ]    send Ctrl-] to the guest\n"
-         "Any other key goes back to the guest.");
+         "Any other key closes the menu, and the guest does not see it.");
 }
 
 static void help_group(const struct config_group *g)

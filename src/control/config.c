@@ -34,7 +34,7 @@ const struct option config_table[] = {
     ROW(console, .key = "console", .kind = OPTION_STRING, .initial = "off", .value_name = "stdio|off|file=F|socket=F",
         .meaning = "where the virtio console goes"),
     ROW(config_file, .key = "config", .kind = OPTION_STRING, .value_name = "F.json",
-        .meaning = "read options from a JSON file; later options override it"),
+        .meaning = "read options from a JSON file; later options override it, later disks and cards add to its own"),
     ROW(exit_port, .key = "exit-port", .kind = OPTION_UINT, .initial = "0x10000", .max = NO_PORT, .value_name = "P",
         .meaning = "a guest write to this port ends the run: status 0 for value 0, else 100 + min(value, 27)"),
     ROW(dry_run, .key = "dry-run", .kind = OPTION_BOOL, .initial = "off",
