@@ -94,13 +94,18 @@ static int segment_place(const struct boot_request *request, const struct elf_se
 int elf_load_segments(const struct boot_request *request, struct elf_loaded *out, struct err *err)
 {
     struct elf_header header = {0};
+    uint64_t placed = 0;
     int r = header_read(&request->kernel, &header, err);
     *out = (struct elf_loaded){.entry = header.entry, .is64 = header.is64 && header.machine == EM_X86_64};
     for (unsigned i = 0; !r && i < header.phnum; i++) {
         struct elf_segment segment;
         r = segment_read(&request->kernel, &header, i, &segment, err);
-        if (!r && segment.type == PT_LOAD && segment.memsz)
+        if (!r && segment.type == PT_LOAD && segment.memsz) {
             r = segment_place(request, &segment, out, err);
+            placed += segment.memsz;
+        }
+        if (!r && placed > layout_ram(request->memory).low_end) /* or a small file could keep us filling memory for long */
+            r = err_set(err, ERR_INPUT, "%s: its ELF segments lie upon each other", request->kernel.option);
         if (!r && segment.type == PT_NOTE && !out->pvh_entry)
             out->pvh_entry = note_find_pvh(request->kernel.bytes + segment.offset, segment.filesz);
     }

@@ -277,6 +277,54 @@ static void hostile_state_is_refused(void **state)
     machine_free(m);
 }
 
+static void *quit_soon(void *machine)
+{
+    nanosleep(&(struct timespec){0, 3000000}, NULL);
+    machine_quit(machine, MACHINE_END_OFF);
+    return NULL;
+}
+
+static void mutate(uint8_t *bytes, size_t len)
+{
+    static const uint8_t odd[] = {0, 1, 0x7f, 0x80, 0xff};
+    for (int n = 1 + rand() % 6; n; n--) {
+        size_t at = ((size_t)rand() << 8 ^ (size_t)rand()) % len, width = (size_t)1 << rand() % 4;
+        uint8_t value = rand() & 1 ? (uint8_t)rand() : odd[(unsigned)rand() % sizeof odd];
+        memset(bytes + at, value, width < len - at ? width : len - at);
+    }
+}
+
+/* What a load lets through must run, whatever it does then. */
+static void hostile_state_runs_or_is_refused(void **state)
+{
+    const char *rounds = getenv("MEZZ_TEST_ROUNDS");
+    (void)state;
+    struct kernel k;
+    kernel_begin(&k);
+    kernel_count(&k, 1);
+    srand(rounds ? (unsigned)time(NULL) : 2);
+    for (int i = rounds ? atoi(rounds) : 60; i; i--) {
+        struct machine_config config = config_of(&k);
+        config.cpus = 1 + (unsigned)i % 2;
+        config.executor = (enum machine_executor)(i % 3);
+        config.irqchip = i & 4 ? MACHINE_IRQCHIP_NONE : MACHINE_IRQCHIP_AUTO;
+        struct machine *m = machine_of(&config);
+        uint8_t *bytes;
+        size_t len;
+        save(m, &bytes, &len);
+        mutate(bytes, len);
+        if (!machine_load(m, bytes, len, NULL)) {
+            pthread_t thread;
+            enum machine_end end;
+            assert_int_equal(pthread_create(&thread, NULL, quit_soon, m), 0);
+            machine_run(m, &end, NULL);
+            pthread_join(thread, NULL);
+        }
+        free(bytes);
+        machine_free(m);
+    }
+}
+
 /* Every exit of a run is followed by a checkpoint, or by many. */
 static void checkpoints_lose_nothing(void **state)
 {
@@ -333,7 +381,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(requests_from_another_thread),
         cmocka_unit_test(two_machines_in_one_process),
         cmocka_unit_test(state_moves_between_machines),
-        cmocka_unit_test(hostile_state_is_refused),
+        cmocka_unit_test(hostile_state_is_refused), cmocka_unit_test(hostile_state_runs_or_is_refused),
         cmocka_unit_test(checkpoints_lose_nothing),
         cmocka_unit_test(devices_of_one_name_are_refused),
     };
