@@ -8,7 +8,6 @@
 #include "base/bits.h"
 #include "firmware/layout.h"
 
-#define NO_PORT UINT64_C(0x10000)
 
 static const char *const sandbox_names[] = {"on", "log", "off", NULL};
 static const char *const irqchip_names[] = {"auto", "none", "cpu", "full", NULL};
@@ -35,7 +34,7 @@ const struct option config_table[] = {
         .meaning = "where the virtio console goes"),
     ROW(config_file, .key = "config", .kind = OPTION_STRING, .value_name = "F.json",
         .meaning = "read options from a JSON file; later options override it, later disks and cards add to its own"),
-    ROW(exit_port, .key = "exit-port", .kind = OPTION_UINT, .initial = "0x10000", .max = NO_PORT, .value_name = "P",
+    ROW(exit_port, .key = "exit-port", .kind = OPTION_UINT, .min = 1, .max = UINT16_MAX, .value_name = "P",
         .meaning = "a guest write to this port ends the run: status 0 for value 0, else 100 + min(value, 27)"),
     ROW(dry_run, .key = "dry-run", .kind = OPTION_BOOL, .initial = "off",
         .meaning = "check everything, print the configuration as JSON, run nothing"),
@@ -175,7 +174,7 @@ void config_to_machine(const struct config *c, struct machine_config *out)
     *out = (struct machine_config){
         .backend = c->backend, .cpus = (uint32_t)c->cpus_group.boot, .cpu_disable = c->cpus_group.disable, .memory = c->memory_group.size, .cmdline = c->cmdline ? c->cmdline : "",
         .disk_count = c->disks.count, .net_count = c->nets.count, .serial = c->serial_stream, .console = c->console_stream,
-        .exit_port = c->exit_port == NO_PORT ? -1 : (int)c->exit_port, .no_reboot = c->no_reboot, .test_device = c->test_device, .executor = c->executor,
+        .exit_port = c->exit_port ? (int)c->exit_port : -1, .no_reboot = c->no_reboot, .test_device = c->test_device, .executor = c->executor,
         .irqchip = c->irqchip, .sandbox = c->sandbox, .checkpoint_every = c->checkpoint_every, .checkpoint_seed = c->checkpoint_seed};
     for (size_t i = 0; i < c->disks.count; i++)
         out->disks[i] = (struct machine_disk_config){c->disk_groups[i].path, c->disk_groups[i].id, c->disk_groups[i].readonly};
@@ -190,7 +189,7 @@ void config_help(FILE *out, const struct option *table, const char *dashes)
     for (const struct option *o = table; o->key; o++) {
         char left[80];
         snprintf(left, sizeof left, "%s%s%s%s", dashes, o->key, o->value_name ? (*dashes ? " " : "=") : "", o->value_name ? o->value_name : "");
-        bool has_default = o->initial && o->kind != OPTION_BOOL && o->kind != OPTION_CHOICE && strcmp(o->initial, "0") && strcmp(o->initial, "0x10000");
+        bool has_default = o->initial && o->kind != OPTION_BOOL && o->kind != OPTION_CHOICE && strcmp(o->initial, "0");
         if (strlen(left) > 30)
             fprintf(out, "  %s\n  %-30s  %s", left, "", o->meaning);
         else

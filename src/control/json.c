@@ -81,13 +81,9 @@ static int read_member(struct config *c, const char *name, const char *key, json
     return r;
 }
 
-int config_read_json_text(struct config *c, const char *name, const char *text, size_t len, struct err *err)
+static int read_object(struct config *c, const char *name, json_t *root, struct err *err)
 {
-    json_error_t where;
-    json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
-    if (!root)
-        return err_set(err, ERR_INPUT, "--config %s: line %d: %s", name, where.line, where.text);
-    int r = json_is_object(root) ? 0 : err_set(err, ERR_INPUT, "--config %s: want one JSON object", name);
+    int r = 0;
     const char *key;
     json_t *value;
     json_object_foreach(root, key, value) {
@@ -98,6 +94,35 @@ int config_read_json_text(struct config *c, const char *name, const char *text, 
         for (size_t i = 0; !r && json_is_array(value) && i < json_array_size(value); i++)
             r = read_member(c, name, key, json_array_get(value, i), err);
     }
+    return r;
+}
+
+/* What the file says must be right by itself, so that a fault in it is told as the file's. */
+static int check_object(const char *name, json_t *root, struct err *err)
+{
+    struct config alone;
+    int r = config_init(&alone, err);
+    if (!r)
+        r = read_object(&alone, name, root, err);
+    if (!r && config_resolve(&alone, err)) {
+        err_add(err, "--config %s", name);
+        r = err->code = ERR_INPUT;
+    }
+    config_free(&alone);
+    return r;
+}
+
+int config_read_json_text(struct config *c, const char *name, const char *text, size_t len, struct err *err)
+{
+    json_error_t where;
+    json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
+    if (!root)
+        return err_set(err, ERR_INPUT, "--config %s: line %d: %s", name, where.line, where.text);
+    int r = json_is_object(root) ? 0 : err_set(err, ERR_INPUT, "--config %s: want one JSON object", name);
+    if (!r)
+        r = check_object(name, root, err);
+    if (!r)
+        r = read_object(c, name, root, err);
     json_decref(root);
     return r;
 }
@@ -131,8 +156,8 @@ static json_t *option_json(const struct option *o, const void *object)
         return json_boolean(*(const bool *)at);
     if (o->kind == OPTION_CHOICE)
         return json_string(o->choices[*(const unsigned *)at]);
-    if (o->kind != OPTION_LIST)
-        return json_integer((json_int_t)*(const uint64_t *)at);
+    if (o->kind != OPTION_LIST) /* a number below its least value is unset */
+        return *(const uint64_t *)at < o->min ? NULL : json_integer((json_int_t)*(const uint64_t *)at);
     const struct option_list *list = at;
     json_t *array = list->count ? json_array() : NULL;
     for (size_t i = 0; i < list->count; i++)
