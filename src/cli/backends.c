@@ -24,9 +24,9 @@ static void print_backend(const struct hy_probe *p)
     hy_close(h);
 }
 
-int command_backends(int argc, char **argv)
+int command_backends(const struct command *self, int argc, char **argv)
 {
-    (void)argv;
+    (void)self, (void)argv;
     if (argc) {
         fputs("mezz: mezz backends takes no arguments\n", stderr);
         return -ERR_USAGE;

@@ -7,34 +7,20 @@
 
 static void help_overview(void)
 {
-    puts("usage: mezz run [OPTION]...    start a virtual machine\n"
-         "       mezz backends           what this host can run guests with, and what would make the rest usable\n"
-         "       mezz help [TOPIC]       run, backends, exit, keys, or a group of options:");
-    fputs("                              ", stdout);
+    puts("usage: mezz COMMAND [OPTION]...\n\nCommands:");
+    for (const struct command *c = commands; c->name; c++)
+        printf("  mezz %-20s %s\n", c->name, c->summary);
+    fputs("  mezz --version\n\nmezz help TOPIC knows each command, exit, keys, and the groups of options:", stdout);
     for (const struct config_group *g = config_groups; g->name; g++)
         printf(" %s", g->name);
-    puts("\n       mezz --version\n\n"
-         "mezz run --kernel vmlinuz --initrd initrd.gz      boots a Linux kernel to its console; Ctrl-] opens a menu");
-}
-
-static void help_run(void)
-{
-    puts("usage: mezz run [OPTION]...\n\nOptions:");
-    config_help(stdout, config_table, "--");
-    puts("\nAn option takes its value as the next word or after '='. `mezz help disk` and the like show the keys of a group.");
+    puts("\n\nmezz run --kernel vmlinuz --initrd initrd.gz      boots a Linux kernel to its console; Ctrl-] opens a menu");
 }
 
 static void help_exit(void)
 {
-    puts("Exit status of mezz run:\n"
-         "  0    the guest powered off\n"
-         "  1    internal failure\n"
-         "  2    usage\n"
-         "  3    bad input file or configuration\n"
-         "  4    the host lacks something\n"
-         "  5    the guest crashed (triple fault)\n"
-         "  6    the guest reset, with --no-reboot\n"
-         "  100+ the guest wrote n > 0 to the exit port: 100 + min(n, 27)");
+    puts("Exit status of mezz:");
+    for (const struct exit_status *e = exit_statuses; e->meaning; e++)
+        printf("  %-4s %s\n", e->status, e->meaning);
 }
 
 static void help_keys(void)
@@ -53,14 +39,9 @@ static void help_group(const struct config_group *g)
     config_help(stdout, g->table, "");
 }
 
-int command_help(int argc, char **argv)
+static int help_topic(const char *topic)
 {
-    static const struct { const char *topic; void (*print)(void); } topics[] = {{"run", help_run}, {"exit", help_exit}, {"keys", help_keys}, {"backends", help_overview}};
-    if (!argc) {
-        help_overview();
-        return 0;
-    }
-    const char *topic = argv[0] + strspn(argv[0], "-");
+    static const struct { const char *topic; void (*print)(void); } topics[] = {{"exit", help_exit}, {"keys", help_keys}};
     const struct config_group *g = config_group_find(topic);
     if (g) {
         help_group(g);
@@ -71,6 +52,23 @@ int command_help(int argc, char **argv)
             topics[i].print();
             return 0;
         }
-    fprintf(stderr, "mezz: no help on '%s'; mezz help lists the topics\n", argv[0]);
+    fprintf(stderr, "mezz: no help on '%.80s'; mezz help lists the topics\n", topic);
     return -ERR_USAGE;
+}
+
+int command_help(const struct command *self, int argc, char **argv)
+{
+    (void)self;
+    int used;
+    const struct command *command = argc ? command_find(argc, argv, &used) : NULL;
+    if (!argc)
+        help_overview();
+    else if (command)
+        command_print_help(command, stdout);
+    else if (argc == 1 && command_family(argv[0])) {
+        printf("Commands (mezz help %s COMMAND says more):\n", argv[0]);
+        command_print_family(argv[0], stdout);
+    } else
+        return help_topic(argv[0] + strspn(argv[0], "-"));
+    return 0;
 }

@@ -37,66 +37,19 @@ struct run {
 
 /* ---- arguments ---------------------------------------------------------------------------------------------------------------------------------- */
 
-static const struct option *find_row(const char *name, size_t len)
+static int set_option(void *object, const char *key, const char *value, struct err *err)
 {
-    for (const struct option *o = config_table; o->key; o++)
-        if (strlen(o->key) == len && !strncmp(o->key, name, len))
-            return o;
-    return NULL;
-}
-
-static int set_option(struct config *c, const char *key, const char *value, struct err *err)
-{
+    struct config *c = object;
     if (!strcmp(key, "config"))
         return config_read_json(c, value, err);
     return options_set(config_table, c, NULL, key, value, err);
 }
 
-static int unknown_option(const char *argument, struct err *err)
+static int parse_arguments(const struct command *command, struct config *c, int argc, char **argv, struct err *err)
 {
-    char name[64];
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(argument + 2, "="), argument + 2);
-    const char *nearest = options_nearest(config_table, name);
-    if (nearest)
-        return err_set(err, ERR_USAGE, "unknown option '--%s'; did you mean '--%s'?", name, nearest);
-    return err_set(err, ERR_USAGE, "unknown option '%.60s' (mezz help run lists the options)", argument);
-}
-
-/* One option and its values; a list takes every following word that is not an option. Returns how many words it used, or an error. */
-static int parse_argument(struct config *c, int argc, char **argv, struct err *err)
-{
-    const char *argument = argv[0];
-    if (!strcmp(argument, "--help") || !strcmp(argument, "-h"))
-        return err_set(err, ERR_USAGE, "%s goes alone: mezz run --help", argument);
-    if (strncmp(argument, "--", 2))
-        return err_set(err, ERR_USAGE, "'%.100s' is not an option (options begin with --; mezz help run lists them)", argument);
-    size_t len = strcspn(argument + 2, "=");
-    const struct option *o = find_row(argument + 2, len);
-    if (!o)
-        return unknown_option(argument, err);
-    int r, used = 1;
-    if (argument[2 + len] == '=')
-        r = set_option(c, o->key, argument + 3 + len, err);
-    else if (o->kind == OPTION_BOOL)
-        r = set_option(c, o->key, "on", err);
-    else if (argc < 2)
-        r = err_set(err, ERR_USAGE, "--%s: %s is missing", o->key, o->value_name ? o->value_name : "a value");
-    else
-        r = set_option(c, o->key, argv[used++], err);
-    while (!r && o->kind == OPTION_LIST && used < argc && strncmp(argv[used], "--", 2))
-        r = set_option(c, o->key, argv[used++], err);
-    return r ? r : used;
-}
-
-static int parse_arguments(struct config *c, int argc, char **argv, struct err *err)
-{
-    for (int at = 0; at < argc;) {
-        int used = parse_argument(c, argc - at, argv + at, err);
-        if (used < 0)
-            return used;
-        at += used;
-    }
-    return config_resolve(c, err);
+    struct arguments arguments = {.command = command, .object = c, .set = set_option};
+    int r = arguments_parse(&arguments, argc, argv, err);
+    return r ? r : config_resolve(c, err);
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------------------------------------------------ */
@@ -207,11 +160,11 @@ static void block_signals(struct run *run)
     pthread_sigmask(SIG_BLOCK, &run->signals, NULL);
 }
 
-static int prepare(struct run *run, int argc, char **argv, struct err *err)
+static int prepare(struct run *run, const struct command *command, int argc, char **argv, struct err *err)
 {
     int r = config_init(&run->config, err);
     if (!r)
-        r = parse_arguments(&run->config, argc, argv, err);
+        r = parse_arguments(command, &run->config, argc, argv, err);
     block_signals(run); /* not before: a configuration from a pipe may be long in coming */
     if (!r)
         r = read_files(run, err);
@@ -226,13 +179,11 @@ static int prepare(struct run *run, int argc, char **argv, struct err *err)
     return machine_new(&run->machine_config, &run->machine, err);
 }
 
-int command_run(int argc, char **argv)
+int command_run(const struct command *command, int argc, char **argv)
 {
     struct run run = {0};
     struct err err = ERR_NONE;
-    if (argc == 1 && (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h")))
-        return command_help(1, (char *[]){(char[]){"run"}});
-    int status = 0, r = prepare(&run, argc, argv, &err);
+    int status = 0, r = prepare(&run, command, argc, argv, &err);
     if (r)
         status = cli_fail(&err);
     else if (run.config.dry_run)
