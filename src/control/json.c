@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* json.c - the schema as JSON, read and written, by jansson. Every member goes the way of its command-line option, so that both have one parser and one set of checks.
  * The text is hostile: its size is bounded here, its depth by jansson, its values by base/options.c. */
-#include <jansson.h>
+#include "control/json.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "control/config.h"
 
 #define FILE_MAX_BYTES (1 << 20)
-#define VALUE_MAX      8192
+#define VALUE_MAX      JSON_VALUE_MAX
 
 /* Appends `text` to `out`, doubling commas, so that options_parse() gives it back. */
 static int append_value(char *out, size_t capacity, const char *text)
@@ -25,7 +26,7 @@ static int append_value(char *out, size_t capacity, const char *text)
     return 0;
 }
 
-static int scalar_text(const json_t *value, char *out, size_t capacity)
+int json_scalar_text(const json_t *value, char *out, size_t capacity)
 {
     if (json_is_string(value))
         return strlen(json_string_value(value)) < capacity ? (void)strcpy(out, json_string_value(value)), 0 : -1;
@@ -39,7 +40,7 @@ static int scalar_text(const json_t *value, char *out, size_t capacity)
 static int append_pair(char *out, const char *key, const json_t *value)
 {
     char text[VALUE_MAX];
-    if (scalar_text(value, text, sizeof text))
+    if (json_scalar_text(value, text, sizeof text))
         return -1;
     if (*out && strlen(out) + 2 < VALUE_MAX)
         strcat(out, ",");
@@ -68,7 +69,7 @@ static int object_text(json_t *object, char *out)
 static int read_member(struct config *c, const char *name, const char *key, json_t *value, struct err *err)
 {
     char text[VALUE_MAX];
-    if (json_is_object(value) ? !config_group_find(key) || object_text(value, text) : scalar_text(value, text, sizeof text))
+    if (json_is_object(value) ? !config_group_find(key) || object_text(value, text) : json_scalar_text(value, text, sizeof text))
         return err_set(err, ERR_INPUT, "--config %s: member '%s' is not a value that this option takes", name, key);
     if (!strcmp(key, "config"))
         return err_set(err, ERR_INPUT, "--config %s: a configuration file cannot name another", name);
@@ -127,23 +128,38 @@ int config_read_json_text(struct config *c, const char *name, const char *text, 
     return r;
 }
 
-int config_read_json(struct config *c, const char *path, struct err *err)
+int json_read_file(const char *path, const char *option, size_t max, char **out, size_t *len, struct err *err)
 {
     FILE *f = fopen(path, "rb");
-    char *text = malloc(FILE_MAX_BYTES + 1);
+    char *text = malloc(max + 1);
     if (!f || !text) {
-        int r = err_set(err, ERR_INPUT, "--config %s: cannot open it: %m", path);
+        int r = err_set(err, ERR_INPUT, "%s %s: cannot open it: %m", option, path);
         if (f)
             fclose(f);
         free(text);
         return r;
     }
-    size_t len = fread(text, 1, FILE_MAX_BYTES + 1, f);
-    int r = ferror(f)              ? err_set(err, ERR_INPUT, "--config %s: cannot read it: %m", path)
-            : len > FILE_MAX_BYTES ? err_set(err, ERR_INPUT, "--config %s: larger than 1 MiB", path)
-                                   : config_read_json_text(c, path, text, len, err);
+    *len = fread(text, 1, max + 1, f);
+    int r = ferror(f)    ? err_set(err, ERR_INPUT, "%s %s: cannot read it: %m", option, path)
+            : *len > max ? err_set(err, ERR_INPUT, "%s %s: larger than %zu MiB", option, path, max >> 20)
+                         : 0;
     fclose(f);
-    free(text);
+    if (r)
+        free(text);
+    else
+        *out = text;
+    return r;
+}
+
+int config_read_json(struct config *c, const char *path, struct err *err)
+{
+    char *text;
+    size_t len;
+    int r = json_read_file(path, "--config", FILE_MAX_BYTES, &text, &len, err);
+    if (!r) {
+        r = config_read_json_text(c, path, text, len, err);
+        free(text);
+    }
     return r;
 }
 

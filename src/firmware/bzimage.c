@@ -12,7 +12,7 @@ enum {
     HDR_TYPE_OF_LOADER = 0x210, HDR_LOADFLAGS = 0x211, HDR_CODE32_START = 0x214, HDR_RAMDISK_IMAGE = 0x218, HDR_RAMDISK_SIZE = 0x21c, HDR_HEAP_END = 0x224,
     HDR_CMD_LINE_PTR = 0x228, HDR_INITRD_MAX = 0x22c, HDR_RELOCATABLE = 0x234, HDR_XLOADFLAGS = 0x236, HDR_CMDLINE_SIZE = 0x238, HDR_PREF_ADDRESS = 0x258,
     HDR_INIT_SIZE = 0x260, HDR_END_MAX = 0x290,
-    PARAMS_RSDP = 0x070, PARAMS_E820_COUNT = 0x1e8, PARAMS_E820 = 0x2d0, E820_SIZE = 20, PARAMS_SIZE = 4096,
+    PARAMS_RSDP = 0x070, PARAMS_E820_COUNT = BOOT_PARAMS_E820_COUNT, PARAMS_E820 = BOOT_PARAMS_E820, E820_SIZE = 20, PARAMS_SIZE = 4096,
 };
 #define HDR_MAGIC_VALUE      0x53726448 /* "HdrS" */
 #define LOADED_HIGH          0x01
@@ -58,19 +58,10 @@ int boot_params_load(const struct boot_request *request, const uint8_t *header, 
     return 0;
 }
 
-struct setup {
-    size_t code_offset;             /* of the protected-mode code in the file  */
-    size_t header_len;              /* from HDR_START                          */
-    uint64_t load, top;             /* where it goes; first byte it does not use while it unpacks itself */
-    uint64_t initrd_limit;
-    size_t cmdline_max;
-    bool has_64bit;
-};
-
 /* Reads the header once and checks all that the file claims. */
-static int setup_read(const struct boot_request *request, struct setup *out, struct err *err)
+int bzimage_read(const struct image *kernel, struct bzimage *out, struct err *err)
 {
-    const struct image *kernel = &request->kernel;
+    *out = (struct bzimage){0};
     const uint8_t *bytes = kernel->bytes;
     const char *option = kernel->option;
     unsigned version = load_le16(bytes + HDR_VERSION), sectors = bytes[HDR_SETUP_SECTS] ? bytes[HDR_SETUP_SECTS] : 4;
@@ -93,24 +84,25 @@ static int setup_read(const struct boot_request *request, struct setup *out, str
     uint64_t preferred = load_le64(bytes + HDR_PREF_ADDRESS), room = load_le32(bytes + HDR_INIT_SIZE);
     out->load = bytes[HDR_RELOCATABLE] ? LAYOUT_HIGH_BASE : load_le32(bytes + HDR_CODE32_START);
     uint64_t base = preferred > out->load ? preferred : out->load; /* it unpacks to its preferred address when loaded below */
-    uint64_t low_end = layout_ram(request->memory).low_end;
     if (out->load < LAYOUT_HIGH_BASE || base >= LAYOUT_LOW_RAM_MAX)
         return err_set(err, ERR_INPUT, "%s: its header asks for an impossible load address", option);
     out->top = base + room;
     if (out->load + (kernel->len - out->code_offset) > out->top)
         out->top = out->load + (kernel->len - out->code_offset);
-    if (out->top > low_end)
-        return err_set(err, ERR_INPUT, "%s: the kernel needs %llu MiB of memory to start (give more --memory)", option,
-                       (unsigned long long)(out->top >> 20) + 1);
     return 0;
 }
 
 int bzimage_load(const struct boot_request *request, struct boot_state *out, struct err *err)
 {
     const struct image *kernel = &request->kernel;
-    struct setup setup = {0};
+    struct bzimage setup;
     uint64_t initrd = 0;
-    int r = setup_read(request, &setup, err);
+    int r = bzimage_read(kernel, &setup, err);
+    if (!r && setup.top > layout_ram(request->memory).low_end)
+        r = err_set(err, ERR_INPUT, "%s: the kernel needs %llu MiB of memory to start (give more --memory)", kernel->option,
+                    (unsigned long long)(setup.top >> 20) + 1);
+    if (!r && request->only_long && !setup.has_64bit)
+        r = err_set(err, ERR_INPUT, "%s: the kernel has no 64-bit entry", kernel->option);
     if (!r)
         r = boot_load_cmdline(request, setup.cmdline_max, err);
     if (!r && request->initrd.len)

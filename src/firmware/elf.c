@@ -147,6 +147,11 @@ int elf_load(const struct boot_request *request, struct boot_state *out, struct 
     struct elf_loaded loaded;
     uint64_t initrd = 0;
     int r = elf_load_segments(request, &loaded, err);
+    if (!r && request->only_long) {
+        loaded.pvh_entry = 0;
+        if (!loaded.is64)
+            r = err_set(err, ERR_INPUT, "%s: a 32-bit ELF file has no 64-bit entry", request->kernel.option);
+    }
     if (!r && !loaded.pvh_entry && !loaded.is64)
         r = err_set(err, ERR_INPUT, "%s: a 32-bit ELF file without a PVH note or multiboot header; no way to enter it is known", request->kernel.option);
     if (!r)
@@ -166,4 +171,19 @@ int elf_load(const struct boot_request *request, struct boot_state *out, struct 
     out->rsi = loaded.pvh_entry ? 0 : LAYOUT_BOOT_PARAMS;
     out->format = loaded.pvh_entry ? "ELF, PVH entry" : "ELF, 64-bit entry";
     return 0;
+}
+
+uint64_t elf_top(const struct image *kernel)
+{
+    struct elf_header header;
+    uint64_t top = 0;
+    if (!elf_is(kernel) || header_read(kernel, &header, NULL))
+        return 0;
+    for (unsigned i = 0; i < header.phnum; i++) {
+        struct elf_segment s;
+        uint64_t end;
+        if (!segment_read(kernel, &header, i, &s, NULL) && s.type == PT_LOAD && !ckd_add(&end, s.paddr, s.memsz) && end > top)
+            top = end;
+    }
+    return top;
 }

@@ -37,7 +37,11 @@
 /* Boot structures that loaders write, at the top of conventional memory; a kernel may load itself below them. */
 #define LAYOUT_BOOT_BASE    UINT64_C(0x80000)
 #define LAYOUT_BOOT_GDT     UINT64_C(0x80000)
+#define LAYOUT_BOOT_GDT_LIMIT 0x2f
 #define LAYOUT_BOOT_TSS     UINT64_C(0x80100)
+#define LAYOUT_BOOT_STUB    UINT64_C(0x81000) /* images of whole guests only: code that fills in boot_params */
+#define LAYOUT_BOOT_MAP     UINT64_C(0x82000) /* and the memory map that it takes from the loader      */
+#define LAYOUT_BOOT_BLOB    UINT64_C(0x83000) /* SEV-SNP's confidential computing blob, then its secrets and CPUID pages */
 #define LAYOUT_BOOT_STACK   UINT64_C(0x87ff0)
 #define LAYOUT_BOOT_PML4    UINT64_C(0x88000) /* six pages: PML4, PDPT, four page directories         */
 #define LAYOUT_BOOT_PARAMS  UINT64_C(0x8e000)

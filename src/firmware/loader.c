@@ -49,7 +49,7 @@ int boot_load_initrd(const struct boot_request *request, uint64_t floor, uint64_
     if (floor > top || initrd->len > top - floor)
         return err_set(err, ERR_INPUT, "%s: %zu MiB do not fit in memory beside the kernel (give more --memory)", initrd->option,
                        (initrd->len >> 20) + 1);
-    *address = align_down(top - initrd->len, MEM_PAGE_SIZE);
+    *address = request->initrd_low ? floor : align_down(top - initrd->len, MEM_PAGE_SIZE);
     if (mem_load_image(request->map, *address, initrd->bytes, initrd->len))
         return err_set(err, ERR_INTERNAL, "%s: no memory is mapped at 0x%llx", initrd->option, (unsigned long long)*address);
     return 0;
@@ -93,7 +93,7 @@ int boot_load(const struct boot_request *request, struct boot_state *out, struct
         return err_set(err, ERR_INPUT, "%s: the file is empty", kernel->option);
     if (bzimage_is(kernel))
         return bzimage_load(request, out, err);
-    if (multiboot_is(kernel))
+    if (!request->only_long && multiboot_is(kernel))
         return multiboot_load(request, out, err);
     if (elf_is(kernel))
         return elf_load(request, out, err);

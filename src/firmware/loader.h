@@ -25,6 +25,8 @@ struct boot_request {
     uint64_t memory;          /* bytes of RAM, laid out by layout.h */
     uint64_t acpi_rsdp;       /* guest-physical address, 0: none    */
     struct mem_map *map;
+    bool only_long;           /* Linux's 64-bit entry or none: no multiboot, no PVH */
+    bool initrd_low;          /* the initramfs right above the kernel, not at the end of memory */
 };
 
 enum boot_mode {
@@ -61,6 +63,19 @@ int boot_load_tables(const struct boot_request *, enum boot_mode, struct err *);
 #define BOOT_SELECTOR_DATA 0x18
 #define BOOT_SELECTOR_TSS  0x20
 
+/* What a bzImage's header says, checked against the file. */
+struct bzimage {
+    size_t code_offset;             /* of the protected-mode code in the file  */
+    size_t header_len;              /* of the setup header, from byte 0x1f1    */
+    uint64_t load, top;             /* where it goes; first byte it does not use while it unpacks itself */
+    uint64_t initrd_limit;
+    size_t cmdline_max;
+    bool has_64bit;
+};
+int bzimage_read(const struct image *, struct bzimage *, struct err *);
+/* Bytes of memory up to which an ELF file's segments reach; 0: none is readable. */
+uint64_t elf_top(const struct image *);
+
 int bzimage_load(const struct boot_request *, struct boot_state *, struct err *);
 int multiboot_load(const struct boot_request *, struct boot_state *, struct err *);
 int elf_load(const struct boot_request *, struct boot_state *, struct err *);
@@ -73,6 +88,8 @@ int elf_is(const struct image *);
 struct elf_loaded { uint64_t entry, top; /* first byte past the highest segment */ uint64_t pvh_entry; /* 0: no note */ int is64; };
 int elf_load_segments(const struct boot_request *, struct elf_loaded *, struct err *);
 
+#define BOOT_PARAMS_E820_COUNT 0x1e8
+#define BOOT_PARAMS_E820       0x2d0 /* 20-byte entries */
 /* Linux boot_params (zero page), shared by bzImage and the ELF 64-bit entry: `setup_header` may be NULL. */
 int boot_params_load(const struct boot_request *, const uint8_t *setup_header, size_t setup_header_len, uint64_t initrd, struct err *);
 

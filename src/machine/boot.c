@@ -18,7 +18,6 @@ enum { GPR_RAX = 0, GPR_RBX = 3, GPR_RSP = 4, GPR_RSI = 6 };
 #define ATTR_REAL_CODE  0x009b
 #define ATTR_REAL_DATA  0x0093
 #define CR0_ET          0x10
-#define GDT_LIMIT       0x2f
 #define RFLAGS_RESERVED 2
 
 int machine_boot(struct machine *m, struct err *err)
@@ -71,7 +70,7 @@ int vcpu_set_boot_registers(struct vcpu *v, struct err *err)
         batch_segment(&b, data[i], segment(BOOT_SELECTOR_DATA, ATTR_DATA, 0, UINT32_MAX));
     batch_segment(&b, HY_TR, segment(BOOT_SELECTOR_TSS, ATTR_TSS32, LAYOUT_BOOT_TSS, 0x67));
     batch_segment(&b, HY_LDTR, segment(0, ATTR_LDT, 0, 0xffff));
-    batch_segment(&b, HY_GDTR, segment(0, 0, LAYOUT_BOOT_GDT, GDT_LIMIT));
+    batch_segment(&b, HY_GDTR, segment(0, 0, LAYOUT_BOOT_GDT, LAYOUT_BOOT_GDT_LIMIT));
     batch_segment(&b, HY_IDTR, segment(0, 0, 0, 0));
     batch_u64(&b, HY_GPR(GPR_RAX), boot->rax);
     batch_u64(&b, HY_GPR(GPR_RBX), boot->rbx);
