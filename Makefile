@@ -25,7 +25,9 @@ soak: deps                    # the tests that take hours
 	tools/run-tests soak
 
 bench: deps all               # speed, beside QEMU's
+	ninja -C $(BUILD) bench/bench-kernels
 	bench/run
+	bench/cpu --json $(BUILD)/bench-cpu.json
 
 clean:
 	rm -rf $(BUILD)
