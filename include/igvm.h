@@ -101,7 +101,7 @@ typedef enum igvm_code {
     IGVM_RELOC_ALIGNMENT,        /* relocation alignment is a multiple of 4096 and not 0                                      */
     IGVM_RELOC_ADDRESS,          /* gpa, minimum and maximum are aligned to it                                                */
     IGVM_RELOC_SIZE,             /* size is a multiple of 4096                                                                */
-    IGVM_RELOC_RANGE,            /* size not 0, minimum below maximum, no wrap, and room between them                         */
+    IGVM_RELOC_RANGE,            /* size not 0, minimum not above maximum, no wrap                                            */
     IGVM_RELOC_VTL,              /* vtl 0, 1 or 2                                                                             */
     IGVM_RELOC_OVERLAP,          /* regions of one platform do not overlap                                                    */
     IGVM_NO_VP_CONTEXT,          /* a region's (vp, vtl) has a VBS context, or on NATIVE its vp a native one                  */
@@ -151,6 +151,9 @@ typedef enum igvm_code {
 /* The code's name without "IGVM_": "BAD_MAGIC". Static storage; "UNKNOWN" for a number that is none. */
 const char *igvm_code_name(igvm_code code);
 
+/* The rule that a finding with this code breaks: "a GPA is a multiple of 4096". Static storage; "" for codes about a call. */
+const char *igvm_code_rule(igvm_code code);
+
 typedef enum igvm_severity { IGVM_LINT, IGVM_ERROR } igvm_severity;
 
 /* One thing that is wrong. */
@@ -160,7 +163,7 @@ typedef struct igvm_finding {
     uint32_t      index;     /* of the header, counted from 0 over all variable headers; IGVM_NONE: fixed header or file */
     uint32_t      type;      /* of that header, or 0                                                                     */
     uint64_t      offset;    /* of that header, or of the field of the fixed header, from the start of the file          */
-    char          text[232]; /* one sentence: what is wrong and which rule it breaks; no newline                         */
+    char          text[232]; /* one sentence: what is wrong, and the rule it breaks in brackets; no newline               */
 } igvm_finding;
 
 /* ---- header types and their bodies -------------------------------------------------------------------------------------------------------- */

@@ -53,12 +53,22 @@ TABLE(error_range, igvm_error_range, ERROR_RANGE)
 TABLE(id_block, igvm_snp_id_block, ID_BLOCK)
 TABLE(vbs_measurement, igvm_vbs_measurement, VBS_MEASUREMENT)
 
+/* A type, and where its fields lie in its member of struct igvm_body's union. */
+struct row {
+    igvm_type type;
+    const uint16_t *members;
+};
+
+enum { ROW_INIT = 1, ROW_DIRECTIVE = ROW_INIT + 6, ROWS = ROW_DIRECTIVE + 0x13 };
+
+/* Types are dense in three ranges: 1, 0x101 to 0x106, 0x301 to 0x313. */
+#define ROW_AT(number) ((number) == 1 ? 0 : (number) < 0x300 ? ROW_INIT + (number) - 0x101 : ROW_DIRECTIVE + (number) - 0x301)
 #define ROW(number, name, length, mask_at, data_at, smallest, table) \
-    {number, name, length, mask_at, data_at, smallest, table##_fields, ARRAY_LEN(table##_fields)}
+    [ROW_AT(number)] = {{number, name, length, mask_at, data_at, smallest, table##_fields, ARRAY_LEN(table##_fields)}, table##_members}
 
 /* By number. The smallest value of a parameter: a count, a flag word, one entry of the memory map, two MMIO ranges, an ACPI table's or
  * a device tree's header, an empty string. */
-static const igvm_type types[] = {
+static const struct row rows[ROWS] = {
     ROW(IGVM_T_SUPPORTED_PLATFORM, "SUPPORTED_PLATFORM", 0x10, 0, -1, 0, platform),
     ROW(IGVM_T_GUEST_POLICY, "GUEST_POLICY", 0x10, 8, -1, 0, guest_policy),
     ROW(IGVM_T_RELOCATABLE_REGION, "RELOCATABLE_REGION", 0x30, 0, -1, 0, region),
@@ -89,29 +99,15 @@ static const igvm_type types[] = {
 const igvm_type *igvm_type_of(uint32_t number)
 {
     uint32_t type = number & ~IGVM_OPTIONAL;
-    for (size_t i = 0; i < ARRAY_LEN(types); i++)
-        if (types[i].type == type)
-            return &types[i];
-    return NULL;
+    if (type != 1 && !(type >= 0x101 && type <= 0x106) && !(type >= 0x301 && type <= 0x313))
+        return NULL;
+    const struct row *row = &rows[ROW_AT(type)];
+    return row->members ? &row->type : NULL; /* 0x306 is a hole */
 }
 
-/* Where the fields of a type lie in the body's union. */
 static const uint16_t *members_of(const igvm_type *type)
 {
-    static const struct {
-        const igvm_field *fields;
-        const uint16_t *members;
-    } tables[] = {
-        {platform_fields, platform_members}, {guest_policy_fields, guest_policy_members}, {region_fields, region_members},
-        {pt_region_fields, pt_region_members}, {corim_fields, corim_members}, {cca_policy_fields, cca_policy_members}, {area_fields, area_members},
-        {page_data_fields, page_data_members}, {insert_fields, insert_members}, {parameter_fields, parameter_members},
-        {vp_context_fields, vp_context_members}, {required_memory_fields, required_memory_members}, {error_range_fields, error_range_members},
-        {id_block_fields, id_block_members}, {vbs_measurement_fields, vbs_measurement_members},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(tables); i++)
-        if (tables[i].fields == type->fields)
-            return tables[i].members;
-    return NULL;
+    return container_of(type, struct row, type)->members;
 }
 
 bool igvm_decode(const igvm_header *header, igvm_body *out)
