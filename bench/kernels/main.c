@@ -3,7 +3,7 @@
  *
  * Commands, one a line, from the standard input or, as process 1, from the serial port COM1:
  *   run NAME SAMPLES SPAN LIMIT   at least SAMPLES samples of about 3 ms and SPAN ms of them, no more than LIMIT ms
- *   pair CPUS MS                  the kernel "integer" on that many CPUs at once, for so many ms
+ *   pair CPUS SLICES              the kernel "integer" on that many CPUs at once, for so many slices of 100 ms
  *   list                          names and operations
  * Answers begin with '@'. Around what is measured stand the bytes STX and ETX, which a guest writes straight to the port, so that whoever reads
  * them outside can lay his clock beside the guest's.
@@ -30,9 +30,7 @@ enum {
     COM1 = 0x3f8,        /* transmitter holding register (16550 data sheet, table II) */
     STX = 2, ETX = 3,
     SAMPLE_NS = 3000000, /* shorter than the 4 ms between two timer interrupts of Debian's kernel */
-    PIECE_NS = 100000,
-    WINDOW_NS = 8000000,
-    TRACK_MAX = 32768,
+    SLICE_NS = 100000000,
     SAMPLES_MAX = 4096,
     CPUS_MAX = 16,
 };
@@ -190,104 +188,85 @@ static void run_kernel(const char *name, uint64_t least, uint64_t span, uint64_t
     free(samples);
 }
 
-/* What the processes of run_pair share: when each finished its pieces of about 0.1 ms of work. */
-struct track {
-    uint64_t units; /* in each piece */
-    uint64_t count;
-    bool wrong;
-    uint64_t ends[TRACK_MAX];
-};
-
+/* What the processes of run_pair share: a count of units each, on cache lines of their own. */
 struct progress {
-    volatile bool stop;
-    _Alignas(4096) struct track of[CPUS_MAX];
+    struct {
+        _Alignas(64) volatile uint64_t units;
+        volatile bool wrong;
+    } of[CPUS_MAX];
+    _Alignas(64) volatile bool stop;
 };
 
 static void work_on(struct progress *progress, int cpu)
 {
     const struct kernel *kernel = find_kernel("integer");
-    struct track *track = &progress->of[cpu];
     void *state = map_state(kernel);
-    bool right = true;
     cpu_set_t one;
 
     CPU_ZERO(&one);
     CPU_SET(cpu, &one);
     sched_setaffinity(0, sizeof(one), &one);
-    track->units = calibrate(kernel, state, &right) * PIECE_NS / SAMPLE_NS + 1;
-    while (!progress->stop && track->count < TRACK_MAX) {
-        if (kernel->run(kernel, state, track->units) != track->units * kernel->expect)
-            right = false;
-        track->ends[track->count] = read_clock();
-        __atomic_store_n(&track->count, track->count + 1, __ATOMIC_RELEASE);
+    while (!progress->stop) {
+        if (kernel->run(kernel, state, 8) != 8 * kernel->expect)
+            progress->of[cpu].wrong = true;
+        progress->of[cpu].units += 8;
     }
-    track->wrong = !right;
     _exit(0);
 }
 
-/* Units done until then, in proportion within a piece. */
-static double units_until(const struct track *track, uint64_t when)
+static uint64_t count_units(const struct progress *progress, int cpus)
 {
-    uint64_t low = 0, high = track->count - 1; /* ends[low] <= when < ends[high], if any */
+    uint64_t units = 0;
 
-    if (track->count < 2 || when < track->ends[0] || when >= track->ends[high])
-        return -1;
-    while (high - low > 1) {
-        uint64_t middle = low + (high - low) / 2;
-
-        *(track->ends[middle] <= when ? &low : &high) = middle;
-    }
-    return (double)track->units * ((double)low + (double)(when - track->ends[low]) / (double)(track->ends[high] - track->ends[low]));
+    for (int cpu = 0; cpu < cpus; cpu++)
+        units += progress->of[cpu].units;
+    return units;
 }
 
-/* Units in a microsecond of all together in the best window: others may want the host's CPUs too, but seldom both at each moment. */
-static double best_window(const struct progress *progress, int cpus)
+/* The best slice counts: others may want the host's CPUs too. */
+static double best_slice(const struct progress *progress, int cpus, uint64_t slices)
 {
-    const struct track *first = &progress->of[0];
     double best = 0;
 
-    for (uint64_t i = 0, j = 0; j < first->count; j++) {
-        uint64_t from = first->ends[i], to = first->ends[j];
-        double units = 0;
+    for (uint64_t slice = 0; slice < slices; slice++) {
+        uint64_t begin = read_clock(), units = count_units(progress, cpus), ns;
+        double rate;
 
-        if (to - from < WINDOW_NS)
-            continue;
-        for (int cpu = 0; cpu < cpus; cpu++) {
-            double begun = units_until(&progress->of[cpu], from), ended = units_until(&progress->of[cpu], to);
-
-            units += begun < 0 || ended < 0 ? 0 : ended - begun;
-        }
-        units = units * 1e3 / (double)(to - from);
-        best = units > best ? units : best;
-        i++;
+        nanosleep(&(struct timespec){ .tv_nsec = SLICE_NS }, NULL);
+        units = count_units(progress, cpus) - units;
+        ns = read_clock() - begin;
+        rate = (double)units * 1e6 / (double)ns;
+        best = rate > best ? rate : best;
     }
     return best;
 }
 
-static void run_pair(int cpus, uint64_t ms)
+static void run_pair(int cpus, uint64_t slices)
 {
     struct progress *progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     uint64_t begin;
+    double best;
     bool right = true;
 
     if (progress == MAP_FAILED || cpus < 1 || cpus > CPUS_MAX || cpus > sysconf(_SC_NPROCESSORS_ONLN)) {
         printf("@pair missing\n");
         return;
     }
-    write_mark(STX);
-    begin = read_clock();
     for (int cpu = 0; cpu < cpus; cpu++)
         if (fork() == 0)
             work_on(progress, cpu);
-    nanosleep(&(struct timespec){ (time_t)(ms / 1000), (long)(ms % 1000) * 1000000 }, NULL);
+    nanosleep(&(struct timespec){ .tv_nsec = 3 * SLICE_NS }, NULL);
+    write_mark(STX);
+    begin = read_clock();
+    best = best_slice(progress, cpus, slices);
+    begin = read_clock() - begin;
+    write_mark(ETX);
     progress->stop = true;
     while (wait(NULL) > 0)
         ;
-    begin = read_clock() - begin;
-    write_mark(ETX);
     for (int cpu = 0; cpu < cpus; cpu++)
-        right &= !progress->of[cpu].wrong && progress->of[cpu].count > 1;
-    printf("@pair %s %.8f %llu\n", right ? "right" : "wrong", best_window(progress, cpus), (unsigned long long)begin);
+        right &= !progress->of[cpu].wrong;
+    printf("@pair %s %.5f %llu\n", right ? "right" : "wrong", best, (unsigned long long)begin);
     munmap(progress, sizeof(*progress));
 }
 
@@ -328,13 +307,13 @@ static void print_ready(void)
 static void obey(const char *line)
 {
     char name[32];
-    unsigned long long least, span, limit, ms;
+    unsigned long long least, span, limit, slices;
     int cpus;
 
     if (sscanf(line, "run %31s %llu %llu %llu", name, &least, &span, &limit) == 4)
         run_kernel(name, least, span * 1000000, limit * 1000000);
-    else if (sscanf(line, "pair %d %llu", &cpus, &ms) == 2)
-        run_pair(cpus, ms);
+    else if (sscanf(line, "pair %d %llu", &cpus, &slices) == 2)
+        run_pair(cpus, slices);
     else if (strcmp(line, "list\n") == 0)
         list_kernels();
     else

@@ -26,9 +26,9 @@ struct run {
     struct config config;
     struct machine_config machine_config;
     struct machine *machine;
-    struct image kernel, initrd;
+    struct image kernel, initrd, igvm;
     char *kernel_path;
-    char kernel_label[300], initrd_label[300];
+    char kernel_label[300], initrd_label[300], igvm_label[300];
     struct terminal terminal;
     struct log log;
     pthread_t signal_thread;
@@ -58,6 +58,10 @@ static int read_files(struct run *run, struct err *err)
 {
     struct config *c = &run->config;
     int r = 0;
+    if (c->igvm) {
+        snprintf(run->igvm_label, sizeof run->igvm_label, "--igvm %s", c->igvm);
+        return file_read(c->igvm, run->igvm_label, &run->igvm, err);
+    }
     if (c->kernel)
         run->kernel_path = strdup(c->kernel);
     else
@@ -174,6 +178,7 @@ static int prepare(struct run *run, const struct command *command, int argc, cha
     config_to_machine(&run->config, &run->machine_config);
     run->machine_config.kernel = run->kernel;
     run->machine_config.initrd = run->initrd;
+    run->machine_config.igvm = run->igvm;
     run->machine_config.log = &run->log;
     run->machine_config.input_filter = (struct machine_input_filter){terminal_filter, &run->terminal};
     return machine_new(&run->machine_config, &run->machine, err);
@@ -193,6 +198,7 @@ int command_run(const struct command *command, int argc, char **argv)
     machine_free(run.machine);
     file_free(&run.kernel);
     file_free(&run.initrd);
+    file_free(&run.igvm);
     free(run.kernel_path);
     config_free(&run.config);
     return status;

@@ -23,7 +23,9 @@ const struct option config_table[] = {
     ROW(kernel, .key = "kernel", .kind = OPTION_STRING, .value_name = "F",
         .meaning = "Linux bzImage, ELF (PVH or 64-bit entry) or multiboot kernel (default: this host's own)"),
     ROW(initrd, .key = "initrd", .kind = OPTION_STRING, .value_name = "F", .meaning = "initial RAM disk, or the module of a multiboot kernel"),
-    ROW(cmdline, .key = "cmdline", .kind = OPTION_STRING, .initial = "console=ttyS0", .value_name = "S", .meaning = "kernel command line"),
+    ROW(igvm, .key = "igvm", .kind = OPTION_STRING, .value_name = "F", .meaning = "start an IGVM file for the NATIVE platform, in place of a kernel (mezz help igvm)"),
+    ROW(cmdline, .key = "cmdline", .kind = OPTION_STRING, .value_name = "S",
+        .meaning = "kernel command line (default console=ttyS0); for an IGVM file that asks for one, none is the file's own"),
     ROW(disks, .key = "disk", .kind = OPTION_LIST, .value_name = "path=F[,readonly=on][,id=N]",
         .meaning = "a virtio disk; repeat for more (mezz help disk)"),
     ROW(nets, .key = "net", .kind = OPTION_LIST, .value_name = "user[,hostfwd=RULE]...",
@@ -162,6 +164,8 @@ int config_resolve(struct config *c, struct err *err)
         r = parse_stream("--console", &c->console_stream, c->console, err);
     if (!r)
         r = resolve_lists(c, err);
+    if (!r && c->igvm && (c->kernel || c->initrd))
+        r = err_set(err, ERR_USAGE, "--igvm: goes without --%s, which the file holds", c->kernel ? "kernel" : "initrd");
     if (!r && c->memory_group.size % 4096)
         r = err_set(err, ERR_USAGE, "--memory %s: want a multiple of 4 KiB", c->memory);
     if (!r && c->serial_stream.kind == STREAM_STDIO && c->console_stream.kind == STREAM_STDIO)
@@ -172,7 +176,8 @@ int config_resolve(struct config *c, struct err *err)
 void config_to_machine(const struct config *c, struct machine_config *out)
 {
     *out = (struct machine_config){
-        .backend = c->backend, .cpus = (uint32_t)c->cpus_group.boot, .cpu_disable = c->cpus_group.disable, .memory = c->memory_group.size, .cmdline = c->cmdline ? c->cmdline : "",
+        .backend = c->backend, .cpus = (uint32_t)c->cpus_group.boot, .cpu_disable = c->cpus_group.disable, .memory = c->memory_group.size,
+        .cmdline = c->cmdline ? c->cmdline : c->igvm ? NULL : "console=ttyS0",
         .disk_count = c->disks.count, .net_count = c->nets.count, .serial = c->serial_stream, .console = c->console_stream,
         .exit_port = c->exit_port ? (int)c->exit_port : -1, .no_reboot = c->no_reboot, .test_device = c->test_device, .executor = c->executor,
         .irqchip = c->irqchip, .sandbox = c->sandbox, .checkpoint_every = c->checkpoint_every, .checkpoint_seed = c->checkpoint_seed};

@@ -314,6 +314,74 @@ size_t acpi_build(const struct acpi_config *config, uint8_t *out, size_t capacit
     return t.overflow ? 0 : t.len;
 }
 
+/* ---- tables that are made only for a guest that asks ---------------------------------------------------------------------------------------------- */
+
+enum { SRAT_CPU = 0, SRAT_MEMORY = 1, SRAT_ENABLED = 1, PPTT_PACKAGE = 1, PPTT_ID_VALID = 2, PPTT_LEAF = 8, LOCAL_DISTANCE = 10 };
+
+static void put_srat_memory(struct tables *t, uint64_t base, uint64_t end)
+{
+    uint8_t *e = end > base ? reserve(t, 40, 1) : NULL;
+    if (e)
+        e[0] = SRAT_MEMORY, e[1] = 40, store_le64(e + 8, base), store_le64(e + 16, end - base), store_le32(e + 28, SRAT_ENABLED);
+}
+
+static void add_srat(struct tables *t, const struct acpi_config *config)
+{
+    uint8_t *s = reserve(t, HEADER_SIZE + 12, 16);
+    struct layout_ram ram = layout_ram(config->memory);
+    for (uint32_t id = 0; id < config->cpus; id++) {
+        uint8_t *e = reserve(t, 16, 1);
+        if (e)
+            e[0] = SRAT_CPU, e[1] = 16, e[3] = (uint8_t)id, store_le32(e + 4, SRAT_ENABLED);
+    }
+    put_srat_memory(t, 0, ram.low_end);
+    put_srat_memory(t, LAYOUT_HIGH_RAM, ram.high_end);
+    if (t->overflow)
+        return;
+    store_le32(s + 36, 1); /* 5.2.16: must be 1 */
+    finish_table(s, "SRAT", (size_t)(t->bytes + t->len - s), 3);
+}
+
+static void add_slit(struct tables *t)
+{
+    uint8_t *s = reserve(t, HEADER_SIZE + 9, 16);
+    if (!s)
+        return;
+    store_le64(s + 36, 1);
+    s[44] = LOCAL_DISTANCE;
+    finish_table(s, "SLIT", HEADER_SIZE + 9, 1);
+}
+
+static uint8_t *put_pptt_node(struct tables *t, uint32_t flags, uint32_t parent, uint32_t id)
+{
+    uint8_t *e = reserve(t, 20, 1);
+    if (e)
+        e[1] = 20, store_le32(e + 4, flags), store_le32(e + 8, parent), store_le32(e + 12, id);
+    return e;
+}
+
+static void add_pptt(struct tables *t, const struct acpi_config *config)
+{
+    uint8_t *p = reserve(t, HEADER_SIZE, 16);
+    uint8_t *package = put_pptt_node(t, PPTT_PACKAGE, 0, 0);
+    for (uint32_t id = 0; package && id < config->cpus; id++)
+        put_pptt_node(t, PPTT_ID_VALID | PPTT_LEAF, (uint32_t)(package - p), id);
+    if (!t->overflow)
+        finish_table(p, "PPTT", (size_t)(t->bytes + t->len - p), 3);
+}
+
+size_t acpi_build_table(const struct acpi_config *config, enum acpi_table table, uint8_t *out, size_t capacity)
+{
+    struct tables t = {.bytes = out, .capacity = capacity};
+    switch (table) {
+    case ACPI_TABLE_MADT: add_madt(&t, config); break;
+    case ACPI_TABLE_SRAT: add_srat(&t, config); break;
+    case ACPI_TABLE_SLIT: add_slit(&t); break;
+    case ACPI_TABLE_PPTT: add_pptt(&t, config); break;
+    }
+    return t.overflow ? 0 : t.len;
+}
+
 int acpi_load(const struct acpi_config *config, struct mem_map *map, uint64_t *rsdp, struct err *err)
 {
     uint8_t bytes[KIB(32)];

@@ -20,6 +20,10 @@ struct acpi_config {
 /* Bytes of all tables, laid out for LAYOUT_ACPI_BASE. Returns their length, 0 when `capacity` is too small. */
 size_t acpi_build(const struct acpi_config *, uint8_t *out, size_t capacity);
 
+/* One table alone, for a guest that asks for it. SRAT, SLIT and PPTT say that there is one node and one package. Returns its length, 0 when `capacity` is too small. */
+enum acpi_table { ACPI_TABLE_MADT, ACPI_TABLE_SRAT, ACPI_TABLE_SLIT, ACPI_TABLE_PPTT };
+size_t acpi_build_table(const struct acpi_config *, enum acpi_table, uint8_t *out, size_t capacity);
+
 /* Builds and writes them to guest memory. *rsdp is the RSDP's guest-physical address. */
 int acpi_load(const struct acpi_config *, struct mem_map *, uint64_t *rsdp, struct err *);
 

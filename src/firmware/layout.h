@@ -31,6 +31,7 @@
 #define LAYOUT_ECAM_SIZE    (LAYOUT_ECAM_BUSES * MIB(1))
 #define LAYOUT_IOAPIC_BASE  UINT64_C(0xFEC00000)
 #define LAYOUT_APIC_BASE    UINT64_C(0xFEE00000)
+#define LAYOUT_FIRMWARE_BASE UINT64_C(0xFF000000) /* 16 MiB of memory for firmware, where a file asks for it */
 #define LAYOUT_HIGH_RAM     GIB(4)
 #define LAYOUT_PCI64_SIZE   GIB(64)
 

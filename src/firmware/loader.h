@@ -32,6 +32,7 @@ struct boot_request {
 enum boot_mode {
     BOOT_MODE_PROTECTED, /* flat 32-bit segments, paging off           */
     BOOT_MODE_LONG,      /* 64-bit, the first 4 GiB mapped one to one  */
+    BOOT_MODE_CONTEXT,   /* all registers are told elsewhere (igvm_load.h) */
 };
 
 /* Registers of the boot CPU where they differ from zero. */

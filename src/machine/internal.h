@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include <hy.h>
+#include <igvm.h>
 
 #include "bus/bus.h"
 #include "bus/device.h"
@@ -59,6 +60,8 @@ struct machine {
     struct { uint64_t address; uint32_t data; } routes[24]; /* level-triggered messages that the backend knows */
     _Atomic bool extint;       /* the i8259 asks for an interrupt */
     struct boot_state boot;
+    igvm_native_context context; /* with config.igvm, in place of most of boot */
+    bool firmware_ram;           /* is mapped                                   */
     uint64_t rsdp;
 
     /* vCPU threads */
@@ -112,6 +115,9 @@ void vcpu_run_devices(struct vcpu *);           /* owner: what waits in the coop
 void vcpu_finish(struct vcpu *);                /* owner: delivers the last answer */
 /* Runs a job on the vCPU's own thread while all are parked. */
 int  vcpu_call(struct vcpu *, int (*job)(struct vcpu *, void *, struct err *), void *argument, struct err *);
+
+/* machine.c: memory at LAYOUT_FIRMWARE_BASE, for a file that has firmware there; `opaque` is the machine */
+int  machine_make_firmware_ram(void *opaque, struct err *);
 
 /* boot.c */
 int  machine_set_bios_state(struct machine *, struct err *); /* for machine_boot()              */

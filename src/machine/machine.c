@@ -69,6 +69,21 @@ static int machine_make_memory(struct machine *m, struct err *err)
     return r;
 }
 
+int machine_make_firmware_ram(void *opaque, struct err *err)
+{
+    struct machine *m = opaque;
+    hy_mem *block;
+    if (m->firmware_ram)
+        return 0;
+    hy_err e = hy_mem_new(m->vm, LAYOUT_HIGH_RAM - LAYOUT_FIRMWARE_BASE, &block);
+    if (e != HY_OK)
+        return machine_hy_error(e, "memory for firmware", err);
+    m->firmware_ram = true;
+    int r = map_ram(m, block, LAYOUT_FIRMWARE_BASE, 0, LAYOUT_HIGH_RAM - LAYOUT_FIRMWARE_BASE, err);
+    hy_mem_free(block);
+    return r;
+}
+
 /* ---- making -------------------------------------------------------------------------------------------------------------------------------------- */
 
 static uint32_t choose_irqchip(const struct machine *m)

@@ -39,7 +39,8 @@ struct machine_config {
     const char *cpu_disable;         /* features that the guest is not told of, joined by ':'; NULL: none */
     uint64_t memory;                 /* bytes, page multiple                                  */
     struct image kernel, initrd;
-    const char *cmdline;             /* "" when there is none                                 */
+    struct image igvm;               /* in place of kernel and initramfs; len 0: none         */
+    const char *cmdline;             /* "" when there is none; with igvm NULL: the file's own */
     struct machine_disk_config disks[MACHINE_DISKS_MAX];
     size_t disk_count;
     struct machine_net_config nets[MACHINE_NETS_MAX];
