@@ -7,13 +7,24 @@
 
 #include "cli/cli.h"
 #include "cli/completion.h"
+#include "cli/igvm_cli.h"
 #include "control/config.h"
+#include "control/igvm_config.h"
 
 const struct command commands[] = {
     {.name = "run", .table = config_table, .run = command_run, .summary = "start a virtual machine",
      .notes = "An option takes its value as the next word or after '='. `mezz help disk` and the like show the keys of a group.",
      .example = "mezz run --kernel vmlinuz --initrd initrd.gz --memory 1G"},
     {.name = "backends", .run = command_backends, .summary = "what this host can run guests with, and what would make the rest usable"},
+    {.name = "igvm build", .table = igvm_build_table, .run = command_igvm_build, .summary = "make an IGVM file of a kernel or of firmware",
+     .notes = "docs/igvm-manifest.md describes manifests; igvm-manifest.schema.json is their JSON schema.",
+     .example = "mezz igvm build --kernel vmlinuz --initrd initrd.gz --platform native snp --output guest.igvm"},
+    {.name = "igvm dump", .words = "FILE", .words_min = 1, .words_max = 1, .table = igvm_dump_table, .run = command_igvm_dump,
+     .summary = "show the headers of an IGVM file, damaged ones too", .example = "mezz igvm dump --json guest.igvm"},
+    {.name = "igvm verify", .words = "FILE", .words_min = 1, .words_max = 1, .table = igvm_verify_table, .run = command_igvm_verify,
+     .summary = "say everything that is wrong with an IGVM file", .notes = "A finding is one line that begins with its code. Status 0: acceptable, perhaps with lints; 3: not."},
+    {.name = "igvm extract", .words = "FILE", .words_min = 1, .words_max = 1, .table = igvm_extract_table, .run = command_igvm_extract,
+     .summary = "take an IGVM file apart into files and a manifest", .example = "mezz igvm extract --output parts guest.igvm"},
     {.name = "completion", .words = "bash", .words_min = 1, .words_max = 1, .run = command_completion, .summary = "print a completion script for a shell",
      .example = "source <(mezz completion bash)"},
     {.name = "help", .words = "[TOPIC]", .words_max = 2, .run = command_help, .summary = "help on a command, a group of options, exit statuses or keys"},
@@ -149,6 +160,7 @@ const struct exit_status exit_statuses[] = {
     {"4", "the host lacks something"},
     {"5", "the guest crashed (triple fault)"},
     {"6", "the guest reset, with --no-reboot"},
+    {"7", "mezz igvm diff: the files differ"},
     {"100+", "the guest wrote n > 0 to the exit port: 100 + min(n, 27)"},
     {NULL, NULL},
 };

@@ -10,8 +10,9 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/checked.h"
 #include "cli/files.h"
-#include "cli/igvm.h"
+#include "cli/igvm_cli.h"
 #include "control/igvm_config.h"
 
 static const igvm_platform_type target_types[IGVM_TARGETS] = {[IGVM_TARGET_NATIVE] = IGVM_NATIVE, [IGVM_TARGET_SNP] = IGVM_SEV_SNP, [IGVM_TARGET_TDX] = IGVM_TDX,
@@ -33,6 +34,14 @@ static int item_mask(const struct option_list *platforms, const uint32_t masks[I
             *out |= masks[target_types[t]];
     }
     return r;
+}
+
+static int check_pages(const char *what, size_t i, uint64_t gpa, uint64_t size, struct err *err)
+{
+    uint64_t end;
+    if (gpa % IGVM_PAGE || size % IGVM_PAGE || ckd_add(&end, gpa, size))
+        return err_set(err, ERR_INPUT, "%s[%zu]: gpa and size: want multiples of 4 KiB below 2^64", what, i);
+    return 0;
 }
 
 static int read_item_file(const char *path, const char *what, size_t i, char label[300], struct image *out, struct err *err)
@@ -71,8 +80,8 @@ static int add_parameters(const struct igvm_config *c, igvm_writer *writer, cons
         char label[300];
         uint32_t mask, area;
         r = item_mask(&p->platforms, masks, "parameters", i, &mask, err);
-        if (!r && p->size % IGVM_PAGE)
-            r = err_set(err, ERR_INPUT, "parameters[%zu]: size: want a multiple of 4 KiB", i);
+        if (!r)
+            r = check_pages("parameters", i, p->gpa, p->size, err);
         if (!r && p->file)
             r = read_item_file(p->file, "parameters", i, label, &file, err);
         if (!r && file.len > p->size)
@@ -98,6 +107,8 @@ static int add_pages(const struct igvm_config *c, igvm_writer *writer, const uin
         char label[300];
         uint32_t mask;
         r = item_mask(&p->platforms, masks, "pages", i, &mask, err);
+        if (!r)
+            r = check_pages("pages", i, p->gpa, p->file ? 0 : p->size, err);
         if (!r && !p->file == !p->size)
             r = err_set(err, ERR_INPUT, "pages[%zu]: want one of file and size", i);
         if (!r && p->size > (UINT64_C(1) << 40))
@@ -119,6 +130,8 @@ static int add_required(const struct igvm_config *c, igvm_writer *writer, const 
     for (size_t i = 0; !r && i < c->required.count; i++) {
         uint32_t mask;
         r = item_mask(&items[i].platforms, masks, "required-memory", i, &mask, err);
+        if (!r)
+            r = check_pages("required-memory", i, items[i].gpa, items[i].size, err);
         if (!r)
             r = igvm_build_error(igvm_add_required_memory(writer, mask, items[i].gpa, items[i].size, 0), "required-memory", err);
     }

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "cli/igvm.h"
+#include "cli/igvm_cli.h"
 
 struct diff { bool digest; };
 #define ROW(member_, ...) { .offset = offsetof(struct diff, member_), __VA_ARGS__ }
@@ -250,7 +250,7 @@ static void diff_digest(struct context *c, igvm_platform_type type)
     struct steps steps = {0};
     igvm_digest digest;
     igvm_finding why;
-    igvm_measure_options options = {.platform = type, .loader = IGVM_LOADER_SPEC, .crypto = igvm_openssl(), .step = record_step, .context = &steps};
+    igvm_measure_options options = {.platform = type, .loader = IGVM_LOADER_SPEC, .crypto = igvm_cli_crypto(), .step = record_step, .context = &steps};
     igvm_code code = igvm_measure(&c->a.in.file, &options, &digest, &why);
     options.step = compare_step;
     if (code == IGVM_OK)

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "cli/igvm.h"
+#include "cli/igvm_cli.h"
 #include "cli/json_out.h"
 
 struct dump { bool json, all; };
@@ -88,18 +88,23 @@ static void end_part(struct printer *p)
         json_out_end(&p->json);
 }
 
+static void put_segment(struct printer *p, const char *name, uint16_t selector, uint16_t attributes, uint32_t limit, uint64_t base)
+{
+    if (p->options->json) {
+        json_out_object(&p->json, name, true);
+        json_out_hex(&p->json, "selector", selector);
+        json_out_hex(&p->json, "attributes", attributes);
+        json_out_hex(&p->json, "limit", limit);
+        json_out_hex(&p->json, "base", base);
+        json_out_end(&p->json);
+    } else
+        printf(" %s={0x%x attributes 0x%x limit 0x%x base 0x%llx}", name, selector, attributes, limit, (unsigned long long)base);
+}
+
 static void put_selector(struct printer *p, const igvm_field *f, const uint8_t *bytes)
 {
     const uint8_t *at = bytes + f->offset;
-    if (p->options->json) {
-        json_out_object(&p->json, f->name, true);
-        json_out_hex(&p->json, "selector", load_le16(at));
-        json_out_hex(&p->json, "attributes", load_le16(at + 2));
-        json_out_hex(&p->json, "limit", load_le32(at + 4));
-        json_out_hex(&p->json, "base", load_le64(at + 8));
-        json_out_end(&p->json);
-    } else
-        printf(" %s={0x%x attributes 0x%x limit 0x%x base 0x%llx}", f->name, load_le16(at), load_le16(at + 2), load_le32(at + 4), (unsigned long long)load_le64(at + 8));
+    put_segment(p, f->name, load_le16(at), load_le16(at + 2), load_le32(at + 4), load_le64(at + 8));
 }
 
 static bool is_selector(const igvm_field *f)
@@ -128,6 +133,8 @@ static void put_layout(struct printer *p, igvm_layout layout, const char *name, 
     end_part(p);
 }
 
+enum { VBS_SEGMENTS = 6, VBS_TABLES = 7 }; /* high halves of register names on x64, TLFS HV_REGISTER_NAME */
+
 static void put_vbs_register(struct printer *p, const igvm_vbs_register *r)
 {
     char unknown[24];
@@ -135,7 +142,11 @@ static void put_vbs_register(struct printer *p, const igvm_vbs_register *r)
     uint64_t low = load_le64(r->value), high = load_le64(r->value + 8);
     snprintf(unknown, sizeof unknown, "register_%x", r->name);
     name = name ? name : unknown;
-    if (!high)
+    if (p->in->file.arch == IGVM_ARCH_X64 && r->name >> 16 == VBS_SEGMENTS)
+        put_segment(p, name, (uint16_t)(high >> 32), (uint16_t)(high >> 48), (uint32_t)high, low);
+    else if (p->in->file.arch == IGVM_ARCH_X64 && r->name >> 16 == VBS_TABLES)
+        put_segment(p, name, 0, 0, (uint16_t)(low >> 48), high);
+    else if (!high)
         put_number(p, name, low);
     else
         put_bytes(p, name, r->value, sizeof r->value);
@@ -191,7 +202,7 @@ static void put_header(struct printer *p, const igvm_header *h, uint64_t pages)
         json_out_object(&p->json, NULL, true);
         json_out_u64(&p->json, "header", h->index);
         json_out_hex(&p->json, "offset", h->offset);
-        json_out_string(&p->json, "type", known ? known->name : "UNKNOWN");
+        json_out_string(&p->json, "name", known ? known->name : "UNKNOWN");
         if (h->optional)
             json_out_bool(&p->json, "optional", true);
         if (pages > 1)

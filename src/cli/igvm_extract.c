@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/bits.h"
-#include "cli/igvm.h"
+#include "cli/igvm_cli.h"
 #include "cli/json_out.h"
 #include "control/igvm_config.h"
 

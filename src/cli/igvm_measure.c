@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
-#include "cli/igvm.h"
+#include "cli/igvm_cli.h"
 
 struct measure { unsigned platform, loader; uint64_t vcpus; bool explain, trace; };
 #define ROW(member_, ...) { .offset = offsetof(struct measure, member_), __VA_ARGS__ }
@@ -78,7 +78,7 @@ static int measure(const struct measure *m, const char *path, struct err *err)
     if (!r)
         r = igvm_choose_platform(&in, m->platform, &type, err);
     if (!r) {
-        igvm_measure_options options = {.platform = type, .loader = m->loader, .vcpus = (uint32_t)m->vcpus, .crypto = igvm_openssl(), .step = m->trace ? print_step : NULL};
+        igvm_measure_options options = {.platform = type, .loader = m->loader, .vcpus = (uint32_t)m->vcpus, .crypto = igvm_cli_crypto(), .step = m->trace ? print_step : NULL};
         igvm_digest digest;
         igvm_finding why = {.index = IGVM_NONE};
         igvm_code code = igvm_measure(&in.file, &options, &digest, &why);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli/files.h"
-#include "cli/igvm.h"
+#include "cli/igvm_cli.h"
 
 #define ID_BYTES 16
 #define PEM_MAX  (1 << 20)
@@ -100,7 +100,7 @@ static int sign(const struct sign *s, const char *path, struct err *err)
     igvm_key *id_key = NULL, *author_key = NULL;
     struct igvm_input in = {0};
     igvm_writer *writer = NULL;
-    igvm_sign_options options = {.crypto = igvm_openssl(), .loader = s->loader, .vcpus = (uint32_t)s->vcpus, .version = (uint32_t)s->version, .guest_svn = (uint32_t)s->svn,
+    igvm_sign_options options = {.crypto = igvm_cli_crypto(), .loader = s->loader, .vcpus = (uint32_t)s->vcpus, .version = (uint32_t)s->version, .guest_svn = (uint32_t)s->svn,
                                  .replace = s->replace};
     int r = check(s, err);
     if (!r)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
-#include "cli/igvm.h"
+#include "cli/igvm_cli.h"
 #include "cli/json_out.h"
 
 struct verify { bool json, strict, digests; };
@@ -52,7 +52,7 @@ static int verify(const struct verify *options, const char *path, struct err *er
         json_out_begin(&report.json, stdout);
         json_out_array(&report.json, NULL, false);
     }
-    igvm_code code = igvm_verify(in.bytes, in.len, options->strict ? IGVM_STRICT : 0, options->digests ? igvm_openssl() : NULL, report_finding, &report);
+    igvm_code code = igvm_verify(in.bytes, in.len, options->strict ? IGVM_STRICT : 0, options->digests ? igvm_cli_crypto() : NULL, report_finding, &report);
     if (options->json)
         json_out_end(&report.json);
     igvm_input_free(&in);

@@ -117,14 +117,17 @@ void igvm_config_free(struct igvm_config *c)
 int igvm_config_targets(const struct option_list *names, const char *what, uint32_t *out, struct err *err)
 {
     *out = 0;
-    for (size_t i = 0; i < names->count; i++) {
-        unsigned t = 0;
-        while (t < IGVM_TARGETS && strcmp(names->items[i], igvm_target_names[t]))
-            t++;
-        if (t == IGVM_TARGETS)
-            return err_set(err, ERR_USAGE, "%s %.40s: want native, snp, tdx or vbs", what, names->items[i]);
-        *out |= 1u << t;
-    }
+    for (size_t i = 0; i < names->count; i++)
+        for (const char *name = names->items[i]; name;) { /* one name, or several with commas */
+            size_t len = strcspn(name, ",");
+            unsigned t = 0;
+            while (t < IGVM_TARGETS && (strlen(igvm_target_names[t]) != len || strncmp(name, igvm_target_names[t], len)))
+                t++;
+            if (t == IGVM_TARGETS)
+                return err_set(err, ERR_USAGE, "%s %.40s: want native, snp, tdx or vbs", what, names->items[i]);
+            *out |= 1u << t;
+            name = name[len] ? name + len + 1 : NULL;
+        }
     return 0;
 }
 
@@ -155,7 +158,7 @@ static int read_object(const struct option *table, void *object, const char *wha
     json_object_foreach(json, key, value) {
         if (r)
             break;
-        if (!json_is_array(value))
+        if (!json_is_array(value) || !json_array_size(value)) /* an empty one is no value either */
             r = set_value(table, object, what, folder, key, value, err);
         for (size_t i = 0; !r && json_is_array(value) && i < json_array_size(value); i++)
             r = set_value(table, object, what, folder, key, json_array_get(value, i), err);

@@ -15,7 +15,7 @@ int igvm_build_error(igvm_code code, const char *what, struct err *err)
         return err_set(err, ERR_HOST, "%s: out of memory", what);
     if (code == IGVM_TOO_LARGE)
         return err_set(err, ERR_INPUT, "%s: the file would be larger than 4 GiB", what);
-    return err_set(err, ERR_INTERNAL, "%s: %s", what, igvm_code_name(code));
+    return err_set(err, ERR_INPUT, "%s: %s: not what a file can hold", what, igvm_code_name(code));
 }
 
 static int add_platforms(const struct igvm_build *build, igvm_writer *writer, uint32_t masks[IGVM_PLATFORMS_MAX], struct err *err)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* igvm.h - what the `mezz igvm` commands share. */
-#ifndef CLI_IGVM_H
-#define CLI_IGVM_H
+/* igvm_cli.h - what the `mezz igvm` commands share. */
+#ifndef CLI_IGVM_CLI_H
+#define CLI_IGVM_CLI_H
 
 #include <igvm.h>
 
@@ -33,6 +33,9 @@ int igvm_error(const char *label, igvm_code, const igvm_finding *, struct err *)
 
 /* Parses the arguments of a command whose options are an object of `size` zero bytes and whose words are files. */
 int igvm_arguments(const struct command *, void *object, struct option_list *words, int argc, char **argv, struct err *);
+
+/* The hash functions and signatures of libigvm, by OpenSSL. */
+const struct igvm_crypto *igvm_cli_crypto(void);
 
 /* Platform types by the names of the command line; the index is a choice's value. */
 extern const char *const igvm_type_names[];   /* "snp", ..., NULL */

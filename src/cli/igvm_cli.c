@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* igvm.c - files in and out for the `mezz igvm` commands.
+/* igvm_cli.c - files in and out for the `mezz igvm` commands.
  *
  * A file is hostile. It is mapped, so that a large one costs no more than what is looked at; the pages of its headers are made private copies before anything reads them, so
  * that what libigvm has checked stays so. Only fixed limits decide how much that is: 4 GiB in all, by the format.
  */
-#include "cli/igvm.h"
+#include "cli/igvm_cli.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +24,8 @@ const char *const igvm_loader_names[] = {"spec", "qemu", "cloud-hypervisor-kvm",
 
 igvm_platform_type igvm_type_of_choice(unsigned choice) { return (igvm_platform_type)(choice - 1); }
 const char *igvm_type_label(unsigned type) { return type <= IGVM_CCA ? igvm_type_names[type + 1] : "unknown"; }
+
+const struct igvm_crypto *igvm_cli_crypto(void) { return NULL; }
 
 /* ---- files in ----------------------------------------------------------------------------------------------------------------------------------- */
 
