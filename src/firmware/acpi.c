@@ -316,7 +316,7 @@ size_t acpi_build(const struct acpi_config *config, uint8_t *out, size_t capacit
 
 /* ---- tables that are made only for a guest that asks ---------------------------------------------------------------------------------------------- */
 
-enum { SRAT_CPU = 0, SRAT_MEMORY = 1, SRAT_ENABLED = 1, PPTT_PACKAGE = 1, PPTT_ID_VALID = 2, PPTT_LEAF = 8, LOCAL_DISTANCE = 10 };
+enum { SRAT_CPU = 0, SRAT_MEMORY = 1, SRAT_X2APIC = 2, SRAT_ENABLED = 1, PPTT_PACKAGE = 1, PPTT_ID_VALID = 2, PPTT_LEAF = 8, LOCAL_DISTANCE = 10 };
 
 static void put_srat_memory(struct tables *t, uint64_t base, uint64_t end)
 {
@@ -325,15 +325,22 @@ static void put_srat_memory(struct tables *t, uint64_t base, uint64_t end)
         e[0] = SRAT_MEMORY, e[1] = 40, store_le64(e + 8, base), store_le64(e + 16, end - base), store_le32(e + 28, SRAT_ENABLED);
 }
 
+static void put_srat_cpu(struct tables *t, uint32_t id)
+{
+    bool wide = id >= X2APIC_FIRST;
+    uint8_t *e = reserve(t, wide ? 24 : 16, 1);
+    if (e && wide)
+        e[0] = SRAT_X2APIC, e[1] = 24, store_le32(e + 8, id), store_le32(e + 12, SRAT_ENABLED);
+    else if (e)
+        e[0] = SRAT_CPU, e[1] = 16, e[3] = (uint8_t)id, store_le32(e + 4, SRAT_ENABLED);
+}
+
 static void add_srat(struct tables *t, const struct acpi_config *config)
 {
     uint8_t *s = reserve(t, HEADER_SIZE + 12, 16);
     struct layout_ram ram = layout_ram(config->memory);
-    for (uint32_t id = 0; id < config->cpus; id++) {
-        uint8_t *e = reserve(t, 16, 1);
-        if (e)
-            e[0] = SRAT_CPU, e[1] = 16, e[3] = (uint8_t)id, store_le32(e + 4, SRAT_ENABLED);
-    }
+    for (uint32_t id = 0; id < config->cpus; id++)
+        put_srat_cpu(t, id);
     put_srat_memory(t, 0, ram.low_end);
     put_srat_memory(t, LAYOUT_HIGH_RAM, ram.high_end);
     if (t->overflow)

@@ -38,5 +38,10 @@ int main(int argc, char **argv)
             write_table(argv[3], at(bytes, load_le32(table + 36)));
         }
     }
+    for (int table = ACPI_TABLE_MADT; table <= ACPI_TABLE_PPTT; table++) { /* those that only some guests ask for; the MADT is the same */
+        if (!acpi_build_table(&config, (enum acpi_table)table, bytes, sizeof bytes))
+            return 1;
+        write_table(argv[3], bytes);
+    }
     return 0;
 }
