@@ -174,8 +174,11 @@ static uint64_t stretch_do(struct cpu *cpu, const struct insn *in, uint64_t coun
     const uint8_t *si = NULL;
     if ((!cpu->flat && cpu->mode != CPU_MODE_64) || in->op == OP_LODS || in->asize == 2 || cpu->rights == TLB_USER_ALIGNED)
         return 0;
-    if (in->op == OP_CMPS && !host_for_read(cpu, di_linear(cpu, in, size, MEM_R)))
-        return 0; /* its faults come first */
+    if (in->op == OP_CMPS) { /* the faults of all that the first element reads there come first */
+        di_at = di_linear(cpu, in, size, MEM_R);
+        if (!elements_in_page(di_at, size, backward) || !host_for_read(cpu, di_at))
+            return 0;
+    }
     if (uses_si(in->op)) {
         if (in->seg >= SEG_FS)
             return 0;

@@ -64,10 +64,11 @@ uint64_t vector_linear(struct cpu *cpu, const struct insn *in, unsigned size, un
 
 static void load_vector(struct cpu *cpu, const struct insn *in, unsigned size, union vec *out, unsigned traits)
 {
-    uint64_t linear = vector_linear(cpu, in, size, traits, MEM_R);
+    bool any = in->op == OP_VCVTPH2PS; /* exception class 11: never checked for alignment */
+    uint64_t linear = vector_linear(cpu, in, size, traits, MEM_R | (any ? MEM_UNALIGNED : 0));
 
     *out = (union vec){ 0 };
-    if (in->op == OP_VCVTPH2PS) /* exception class 11: never checked for alignment */
+    if (any)
         cpu_load_bytes_slow(cpu, cpu_rights_unaligned(cpu), linear, out, size);
     else if (size <= 8)
         out->q[0] = memory_load(cpu, linear, size);

@@ -175,7 +175,9 @@ static inline unsigned cpu_rights_unaligned(const struct cpu *cpu)
 /* ---- segmentation (segment.c) -------------------------------------------------------------------------------------------------------------------- */
 
 /* The linear address of [offset, offset + len) in segment `seg` (enum SEG_*) for `access` (MEM_R, MEM_W bits; 0: no access rights, as for INVLPG in
- * legacy modes): unusable segment, type, limit and canonical checks, #GP(0) or #SS(0). `offset` is already truncated to the address size. */
+ * legacy modes; MEM_UNALIGNED beside them: an access that is never checked for alignment): unusable segment, type, limit and canonical checks, #GP(0) or
+ * #SS(0), and #AC where only the last byte is not canonical. `offset` is already truncated to the address size. */
+enum { MEM_UNALIGNED = 1 << 8 };
 uint64_t cpu_linear(struct cpu *, unsigned seg, uint64_t offset, size_t len, uint32_t access);
 
 #endif

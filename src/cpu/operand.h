@@ -66,6 +66,17 @@ static inline uint64_t operand_linear_aligned(struct cpu *cpu, const struct insn
     return operand_linear(cpu, in, len, access);
 }
 
+/* The same for a far pointer: in 64-bit mode its offset and its selector are checked one after the other, as two operands. */
+static inline uint64_t operand_linear_far(struct cpu *cpu, const struct insn *in)
+{
+    uint64_t offset = operand_offset(cpu, in);
+    if (cpu->mode != CPU_MODE_64)
+        return cpu_linear(cpu, in->seg, offset, in->opsize + 2u, MEM_R);
+    uint64_t linear = cpu_linear(cpu, in->seg, offset, in->opsize, MEM_R);
+    cpu_linear(cpu, in->seg, offset + in->opsize, 2, MEM_R);
+    return linear;
+}
+
 static inline uint64_t memory_load(struct cpu *cpu, uint64_t linear, unsigned size)
 {
     switch (size) {

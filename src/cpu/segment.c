@@ -37,7 +37,7 @@ uint64_t cpu_linear(struct cpu *cpu, unsigned seg, uint64_t offset, size_t len, 
     if (cpu->mode == CPU_MODE_64) {
         uint64_t linear = offset + (seg == SEG_FS || seg == SEG_GS ? s->base : 0);
         if (access && (!is_canonical48(linear) || !is_canonical48(linear + len - 1))) {
-            if (is_canonical48(linear) && (len == 2 || len == 4 || len == 8 || len == 10))
+            if (is_canonical48(linear) && !(access & MEM_UNALIGNED) && (len == 2 || len == 4 || len == 8 || len == 10))
                 cpu_check_alignment(cpu, linear, len == 10 ? 8 : (unsigned)len); /* comes before what the last byte shows */
             cpu_raise_error(cpu, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
         }
@@ -308,7 +308,7 @@ void exec_load_far(struct cpu *cpu, const struct insn *in)
         if (in->op == ops[i])
             seg = segs[i];
     }
-    uint64_t linear = operand_linear(cpu, in, in->opsize + 2, MEM_R);
+    uint64_t linear = operand_linear_far(cpu, in);
     uint64_t offset = memory_load(cpu, linear, in->opsize);
     uint16_t selector = cpu_load16(cpu, linear + in->opsize);
     segment_load(cpu, seg, selector);

@@ -27,7 +27,11 @@ void transfer_commit(struct cpu *cpu, const struct cpu_segment *cs, unsigned cpl
     if (!cpu_is_flatly_addressed(cpu))
         cpu->state.seg[SEG_CS].selector = (uint16_t)((cs->selector & ~3) | (int)cpl);
     cpu->state.cpl = (uint8_t)cpl;
-    cpu->next_rip = cs_is_64bit(cpu, cs) ? rip : (uint32_t)rip; /* a 64-bit offset into a 32-bit segment loses its upper half */
+    if (!cs_is_64bit(cpu, cs)) { /* outside 64-bit mode there are no upper halves of RIP and RSP: Intel's processors do not bring RSP's back */
+        rip = (uint32_t)rip;
+        cpu->state.gpr[REG_RSP] = (uint32_t)cpu->state.gpr[REG_RSP];
+    }
+    cpu->next_rip = rip;
     cpu_state_changed(cpu);
 }
 
@@ -53,7 +57,7 @@ static void read_far_pointer(struct cpu *cpu, const struct insn *in, uint16_t *s
         *offset = operand_truncate((uint64_t)in->imm, in->opsize);
         return;
     }
-    uint64_t linear = operand_linear(cpu, in, in->opsize + 2, MEM_R);
+    uint64_t linear = operand_linear_far(cpu, in);
     *offset = memory_load(cpu, linear, in->opsize);
     *selector = cpu_load16(cpu, linear + in->opsize);
 }
@@ -181,9 +185,11 @@ void exec_jmp_far(struct cpu *cpu, const struct insn *in)
 
 /* ---- CALL ----------------------------------------------------------------------------------------------------------------------------------------------- */
 
+/* Pushes to the stack as the mode that it calls into sees it: from 64-bit to compatibility mode that is SS:ESP. */
 static void call_same_level(struct cpu *cpu, const struct cpu_segment *cs, uint64_t rip, unsigned size)
 {
-    struct stack s = stack_now(cpu);
+    struct stack s = stack_of(cpu, &cpu->state.seg[SEG_SS], cpu->state.gpr[REG_RSP], cpu->state.cpl, cs_is_64bit(cpu, cs));
+    s.rights = cpu->rights;
     stack_push(&s, cpu->state.seg[SEG_CS].selector, size);
     stack_push(&s, cpu->next_rip, size);
     transfer_check_rip(cpu, cs, rip, 0);
@@ -298,25 +304,32 @@ static void commit_outer(struct cpu *cpu, const struct cpu_segment *cs, const st
     transfer_commit(cpu, cs, cpl, rip);
 }
 
+/* The stack as it is `bytes` further up. */
+static struct stack stack_above(const struct stack *s, unsigned bytes)
+{
+    struct stack above = *s;
+    above.sp = (s->sp & ~s->mask) | ((s->sp + bytes) & s->mask);
+    return above;
+}
+
 void exec_ret_far(struct cpu *cpu, const struct insn *in)
 {
     struct stack s = stack_now(cpu);
     unsigned size = in->opsize;
     uint16_t drop = in->nopnd && in->opnd[0].kind == OPND_IMM ? (uint16_t)in->imm : 0;
-    struct stack above = s;
-    above.sp = (s.sp & ~s.mask) | ((s.sp + size) & s.mask);
+    struct stack above = stack_above(&s, size);
     uint16_t selector = (uint16_t)stack_pop(&above, 2); /* read first, and no more of its slot */
     uint64_t rip = stack_pop(&s, size);
-    s.sp = (s.sp & ~s.mask) | ((s.sp + size) & s.mask);
+    s = stack_above(&s, size);
     if (cpu_is_flatly_addressed(cpu)) {
         transfer_flat(cpu, selector, rip);
-        s.sp = (s.sp & ~s.mask) | ((s.sp + drop) & s.mask);
+        s = stack_above(&s, drop);
         stack_commit(&s);
         return;
     }
     struct cpu_segment cs = check_return_code(cpu, selector);
     transfer_check_rip(cpu, &cs, rip, 0);
-    s.sp = (s.sp & ~s.mask) | ((s.sp + drop) & s.mask);
+    s = stack_above(&s, drop);
     if ((selector & 3) == cpu->state.cpl) {
         stack_commit(&s);
         transfer_commit(cpu, &cs, cpu->state.cpl, rip);
@@ -359,19 +372,31 @@ static void iret_set_flags(struct cpu *cpu, uint64_t value, uint64_t mask)
     unblock_nmi(cpu);
 }
 
+/* Intel's processors read the words of a frame from the last to the first, which shows in what faults. */
+struct iret_frame { uint64_t rip, flags; uint16_t cs; };
+
+/* Takes flags, CS and RIP from the stack. */
+static struct iret_frame pop_iret_frame(struct stack *s, unsigned size)
+{
+    struct stack flags = stack_above(s, 2 * size), cs = stack_above(s, size);
+    struct iret_frame f = { .flags = stack_pop(&flags, size) };
+    f.cs = (uint16_t)stack_pop(&cs, size);
+    f.rip = stack_pop(s, size);
+    *s = flags;
+    return f;
+}
+
 static void iret_flat(struct cpu *cpu, const struct insn *in)
 {
     bool v8086 = cpu_is_v8086(cpu);
     if (v8086 && cpu_iopl(cpu) < 3)
         cpu_raise_error(cpu, EXC_GP, 0);
     struct stack s = stack_now(cpu);
-    uint64_t rip = stack_pop(&s, in->opsize);
-    uint16_t selector = (uint16_t)stack_pop(&s, in->opsize);
-    uint64_t flags = stack_pop(&s, in->opsize);
+    struct iret_frame f = pop_iret_frame(&s, in->opsize);
     uint64_t mask = iret_flags_mask(cpu, 0, in->opsize) & ~(uint64_t)(FLAG_VIF | FLAG_VIP);
-    transfer_flat(cpu, selector, rip);
+    transfer_flat(cpu, f.cs, f.rip);
     stack_commit(&s);
-    iret_set_flags(cpu, flags, v8086 ? mask & ~(uint64_t)FLAG_IOPL : mask);
+    iret_set_flags(cpu, f.flags, v8086 ? mask & ~(uint64_t)FLAG_IOPL : mask);
 }
 
 static void iret_to_task(struct cpu *cpu)
@@ -412,26 +437,26 @@ static void iret_protected(struct cpu *cpu, const struct insn *in)
 {
     struct stack s = stack_now(cpu);
     unsigned size = in->opsize, cpl = cpu->state.cpl;
-    uint64_t rip = stack_pop(&s, size);
-    uint16_t selector = (uint16_t)stack_pop(&s, size);
-    uint64_t flags = stack_pop(&s, size);
-    if (flags & FLAG_VM && cpl == 0 && size == 4 && !cpu->long_mode) {
-        iret_to_v8086(cpu, &s, rip, selector, flags);
+    struct iret_frame f = pop_iret_frame(&s, size);
+    if (f.flags & FLAG_VM && cpl == 0 && size == 4 && !cpu->long_mode) {
+        iret_to_v8086(cpu, &s, f.rip, f.cs, f.flags);
         return;
     }
     uint64_t mask = iret_flags_mask(cpu, cpl, size);
-    struct cpu_segment cs = check_return_code(cpu, selector);
-    if ((selector & 3u) == cpl && cpu->mode != CPU_MODE_64) {
-        transfer_check_rip(cpu, &cs, rip, 0);
+    struct cpu_segment cs = check_return_code(cpu, f.cs);
+    if ((f.cs & 3u) == cpl && cpu->mode != CPU_MODE_64) {
+        transfer_check_rip(cpu, &cs, f.rip, 0);
         stack_commit(&s);
-        transfer_commit(cpu, &cs, cpl, rip);
+        transfer_commit(cpu, &cs, cpl, f.rip);
     } else {
+        struct stack above = stack_above(&s, size);
+        uint16_t ss_selector = (uint16_t)stack_pop(&above, size);
         uint64_t sp = stack_pop(&s, size);
-        struct cpu_segment ss = check_return_stack(cpu, &cs, (uint16_t)stack_pop(&s, size));
-        transfer_check_rip(cpu, &cs, rip, 0);
-        commit_outer(cpu, &cs, &ss, rip, sp);
+        struct cpu_segment ss = check_return_stack(cpu, &cs, ss_selector);
+        transfer_check_rip(cpu, &cs, f.rip, 0);
+        commit_outer(cpu, &cs, &ss, f.rip, sp);
     }
-    iret_set_flags(cpu, flags, mask);
+    iret_set_flags(cpu, f.flags, mask);
 }
 
 void exec_iret(struct cpu *cpu, const struct insn *in)

@@ -445,6 +445,9 @@ static void aim_selector(struct diff_case *c, struct rng *r, const struct insn *
     case OP_RET_FAR: patch_far(c, r, c->regs.gpr[INSN_RSP], in->opsize, in->opsize); return;
     case OP_IRET: patch_iret(c, r, c->regs.gpr[INSN_RSP], in->opsize); return;
     case OP_JMP_FAR: case OP_CALL_FAR:
+        /* Linux returns for ever to compatibility mode from a fault above 4 GiB (is_errata100()), which a push of a call to 64-bit code can cause. */
+        if (c->mode == CPU_MODE_32 && (uint32_t)c->regs.gpr[INSN_RSP] < 2u * in->opsize)
+            c->regs.gpr[INSN_RSP] += 2u * in->opsize;
         if (in->has_mem) {
             patch_far(c, r, target, in->opsize, 2);
         } else {

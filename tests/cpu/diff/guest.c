@@ -87,6 +87,7 @@ static void make_kernel(struct guest *g)
     put64(g, gdt + 0x28, 0x00cff3000000ffff);
     put64(g, gdt + 0x30, 0x00affb000000ffff);
     put64(g, gdt + 0x40, 0x67 | (uint64_t)(KERNEL_TSS & 0xffffff) << 16 | UINT64_C(0x8b) << 40 | (uint64_t)(KERNEL_TSS >> 24) << 56);
+    put64(g, gdt + 0x78, 0x0040f50000000000);                        /* expands down; its limit is the CPU's number there, here 0 */
     put64(g, PHYS_KERNEL + 0x2100 + 4, KERNEL_STACK);                /* RSP0 */
     put64(g, PHYS_KERNEL + 0x2100 + 0x60, UINT64_C(0x68) << 48);     /* I/O map base: beyond the limit, no port allowed */
 }
@@ -103,7 +104,7 @@ static void make_state(struct cpu_state *s)
     s->seg[SEG_DS] = s->seg[SEG_ES] = s->seg[SEG_SS] = data;
     s->seg[SEG_FS] = s->seg[SEG_GS] = s->seg[SEG_LDTR] = (struct cpu_segment){ 0 };
     s->seg[SEG_TR] = (struct cpu_segment){ .base = KERNEL_TSS, .limit = 0x67, .selector = TSS_SELECTOR, .attributes = SEG_P | 0xb };
-    s->gdtr = (struct cpu_segment){ .base = KERNEL_GDT, .limit = 0x4f };
+    s->gdtr = (struct cpu_segment){ .base = KERNEL_GDT, .limit = 0x7f };
     s->idtr = (struct cpu_segment){ .base = KERNEL_IDT, .limit = 32 * 16 - 1 };
     s->halted = 0;
 }
