@@ -25,7 +25,7 @@ const char *const igvm_loader_names[] = {"spec", "qemu", "cloud-hypervisor-kvm",
 igvm_platform_type igvm_type_of_choice(unsigned choice) { return (igvm_platform_type)(choice - 1); }
 const char *igvm_type_label(unsigned type) { return type <= IGVM_CCA ? igvm_type_names[type + 1] : "unknown"; }
 
-const struct igvm_crypto *igvm_cli_crypto(void) { return NULL; }
+const struct igvm_crypto *igvm_cli_crypto(void) { return igvm_openssl(); }
 
 /* ---- files in ----------------------------------------------------------------------------------------------------------------------------------- */
 

@@ -103,5 +103,6 @@ int manual_write(const char *name, FILE *out)
     if (whole)
         put_groups(out);
     put_statuses(out);
+    fprintf(out, ".SH SEE ALSO\n.BR %s (1)\n", whole ? "mezz\\-igvm" : "mezz");
     return 0;
 }
