@@ -25,7 +25,8 @@ soak: deps                    # the tests that take hours
 	tools/run-tests soak
 
 bench: deps all               # speed, beside QEMU's
-	ninja -C $(BUILD) bench/bench-kernels
+	ninja -C $(BUILD) bench/bench-kernels bench/bench-igvm
+	bench/igvm $(BUILD)
 	bench/run
 	bench/cpu --json $(BUILD)/bench-cpu.json
 

@@ -16,7 +16,7 @@
  * and the igvm crate write, and reports it as a lint; IGVM_STRICT refuses it.
  *
  * Trust. The buffer may come from an enemy. All arithmetic on its numbers is checked in 64 bits, and no memory is allocated by a number in
- * it, but at most 16 bytes for each page header that the buffer really holds. It must not change while a call works on it.
+ * it, but at most 8 bytes for each page header that the buffer really holds. It must not change while a call works on it.
  *
  * Errors are values: an igvm_code, and struct igvm_finding with the header's index, its offset in the file and one sentence. `why` may be NULL.
  *

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* CRC-32 of the fixed header: reflected, polynomial 0xedb88320. Long inputs (the headers of a 1 GiB file are 8 MiB) go eight bytes at a time, by
- * tables that are made on the stack, since a static one would need 8 KiB of magic numbers or an initialisation. */
+/* CRC-32 of the fixed header: reflected, polynomial 0xedb88320. Long inputs (the headers of a 1 GiB file are 8 MiB) go sixteen bytes at a time, by
+ * tables that are made on the stack, since a static one would need 16 KiB of magic numbers or an initialisation. */
 #include "base/bits.h"
 #include "igvm/internal.h"
 
 #define POLYNOMIAL 0xedb88320u
-#define LONG       8192 /* from here on, making the tables costs less than it saves */
+#define LONG       16384 /* from here on, making the tables costs less than it saves */
 
 static uint32_t crc_of_byte(uint32_t crc)
 {
@@ -29,20 +29,24 @@ static uint32_t crc_short(uint32_t crc, const uint8_t *p, size_t length)
     return crc;
 }
 
-/* "Slicing by 8": table[k][b] is the CRC of byte b followed by k zero bytes. */
+/* The CRC of 4 bytes that `zeros` zero bytes follow. */
+static inline uint32_t crc_word(uint32_t table[16][256], uint32_t word, int zeros)
+{
+    return table[zeros + 3][word & 0xff] ^ table[zeros + 2][word >> 8 & 0xff] ^ table[zeros + 1][word >> 16 & 0xff] ^ table[zeros][word >> 24];
+}
+
+/* "Slicing by 16": table[k][b] is the CRC of byte b followed by k zero bytes. */
 static uint32_t crc_long(uint32_t crc, const uint8_t *p, size_t length)
 {
-    uint32_t table[8][256];
+    uint32_t table[16][256];
     for (uint32_t i = 0; i < 256; i++)
         table[0][i] = crc_of_byte(i);
-    for (int k = 1; k < 8; k++)
+    for (int k = 1; k < 16; k++)
         for (uint32_t i = 0; i < 256; i++)
             table[k][i] = table[k - 1][i] >> 8 ^ table[0][table[k - 1][i] & 0xff];
-    for (; length >= 8; length -= 8, p += 8) {
-        uint32_t low = load_le32(p) ^ crc, high = load_le32(p + 4);
-        crc = table[7][low & 0xff] ^ table[6][low >> 8 & 0xff] ^ table[5][low >> 16 & 0xff] ^ table[4][low >> 24] ^
-            table[3][high & 0xff] ^ table[2][high >> 8 & 0xff] ^ table[1][high >> 16 & 0xff] ^ table[0][high >> 24];
-    }
+    for (; length >= 16; length -= 16, p += 16)
+        crc = crc_word(table, load_le32(p) ^ crc, 12) ^ crc_word(table, load_le32(p + 4), 8) ^ crc_word(table, load_le32(p + 8), 4) ^
+            crc_word(table, load_le32(p + 12), 0);
     return crc_short(crc, p, length);
 }
 

@@ -2,8 +2,7 @@
 /* Pages imported twice.
  *
  * Pages that come in ascending order need no memory at all. Otherwise each page header becomes a key of 8 bytes, the page's number above its
- * platforms, and the keys are sorted by radix with a second buffer of the same size: 16 bytes a header, and a time that no order of the headers makes
- * longer. Inserted areas, VMSAs and error ranges are few; they are kept as ranges and merged with the keys. One sweep over both keeps, for each
+ * platforms, and the keys are sorted in place by radix, whose time no order of the headers makes much longer. Inserted areas, VMSAs and error ranges are few; they are kept as ranges and merged with the keys. One sweep over both keeps, for each
  * platform, where the furthest import so far ends. Keys that begin before that are kept, in place, and a last walk over the headers finds whose they are.
  *
  * The number of keys is the number of headers that the file really has, not a number that it says.
@@ -60,29 +59,43 @@ static bool header_key(const igvm_header *h, uint32_t (*platforms)(void *, uint3
     return true;
 }
 
-/* Least significant byte first; a byte that is the same in all keys costs no pass. Returns where the result is. */
-static uint64_t *sort_keys(uint64_t *keys, uint64_t *spare, size_t count)
+static void insertion_sort(uint64_t *keys, size_t count)
 {
-    uint32_t counts[8][256];
-    memset(counts, 0, sizeof counts);
-    for (size_t i = 0; i < count; i++)
-        for (int byte = 0; byte < 8; byte++)
-            counts[byte][keys[i] >> 8 * byte & 0xff]++;
-    for (int byte = 0; byte < 8; byte++) {
-        if (counts[byte][keys[0] >> 8 * byte & 0xff] == count)
-            continue;
-        uint32_t at = 0;
-        for (int value = 0; value < 256; value++) {
-            uint32_t n = counts[byte][value];
-            counts[byte][value] = at;
-            at += n;
-        }
-        for (size_t i = 0; i < count; i++)
-            spare[counts[byte][keys[i] >> 8 * byte & 0xff]++] = keys[i];
-        uint64_t *swap = keys;
-        keys = spare, spare = swap;
+    for (size_t i = 1; i < count; i++) {
+        uint64_t key = keys[i];
+        size_t at = i;
+        for (; at > 0 && keys[at - 1] > key; at--)
+            keys[at] = keys[at - 1];
+        keys[at] = key;
     }
-    return keys;
+}
+
+/* Sorts in place by the byte at `shift` and then each part by the next: at most 8 calls deep, and linear whatever the keys are. */
+static void sort_keys(uint64_t *keys, size_t count, int shift)
+{
+    uint32_t end[256] = {0}, at[256], total = 0;
+    if (count < 48) {
+        insertion_sort(keys, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        end[keys[i] >> shift & 0xff]++;
+    for (int value = 0; value < 256; value++) {
+        at[value] = total;
+        total += end[value];
+        end[value] = total;
+    }
+    for (uint32_t value = 0; value < 256; value++) {
+        while (at[value] < end[value]) {
+            uint64_t key = keys[at[value]];
+            uint32_t home = key >> shift & 0xff;
+            keys[at[value]] = keys[at[home]];
+            keys[at[home]++] = key;
+        }
+    }
+    for (uint32_t value = 0, start = 0; shift && value < 256; start = end[value++])
+        if (end[value] - start > 1)
+            sort_keys(keys + start, end[value] - start, shift - 8);
 }
 
 static int range_order(const void *a, const void *b)
@@ -125,6 +138,15 @@ static void keep_hit(struct search *s, uint64_t key, bool same_as_last)
     if (s->hits && key_without_marks(s->keys[s->hits - 1]) == key)
         return;
     s->keys[s->hits++] = key | (same_as_last ? 0 : MARK_ALL);
+}
+
+/* Whether sorted keys overlap nowhere even if all are of one platform: what nearly every file is like. */
+static bool all_apart(const uint64_t *keys, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        if (key_page(keys[i]) < key_page(keys[i - 1]) + key_pages(keys[i - 1]))
+            return false;
+    return true;
 }
 
 /* Goes over keys and ranges by their first page. False: the caller has heard enough. */
@@ -186,26 +208,22 @@ bool overlap_find(struct overlap *o, const igvm_file *file, uint32_t (*platforms
 {
     if (!o->unordered && !o->range_count)
         return true;
-    uint64_t *keys = malloc((o->page_headers + 1) * sizeof *keys), *spare = NULL;
+    uint64_t *keys = malloc((size_t)(o->page_headers ? o->page_headers : 1) * sizeof *keys), differ = 0;
     if (!keys)
         return false;
     struct search s = {.keys = keys, .found = found, .context = context};
     igvm_header h;
-    for (igvm_iter it = igvm_headers(file); s.count < o->page_headers && igvm_next(&it, &h);)
-        s.count += header_key(&h, platforms, context, &keys[s.count]);
-    if (o->unordered && s.count) {
-        spare = malloc(s.count * sizeof *spare);
-        if (!spare) {
-            free(keys);
-            return false;
-        }
-        s.keys = sort_keys(keys, spare, s.count);
+    for (igvm_iter it = igvm_headers(file); s.count < o->page_headers && igvm_next(&it, &h);) {
+        if (!header_key(&h, platforms, context, &keys[s.count]))
+            continue;
+        differ |= keys[s.count++] ^ keys[0];
     }
+    if (o->unordered && differ)
+        sort_keys(keys, s.count, (63 - __builtin_clzll(differ)) & ~7);
     if (o->range_count)
         qsort(o->ranges, o->range_count, sizeof *o->ranges, range_order);
-    if (sweep_all(&s, o->ranges, o->range_count))
+    if ((o->range_count || !all_apart(keys, s.count)) && sweep_all(&s, o->ranges, o->range_count))
         report_hits(&s, file, platforms);
     free(keys);
-    free(spare);
     return true;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* overlap.h - finds pages of one platform that are imported twice, in 16 bytes a page header at most, and none while pages come in order. */
+/* overlap.h - finds pages of one platform that are imported twice, in 8 bytes a page header at most, and none while pages come in order. */
 #ifndef IGVM_OVERLAP_H
 #define IGVM_OVERLAP_H
 
