@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Loaders: their rules, and where two of them measure the same file differently.
  *
- * QEMU: backends/igvm.c and target/i386/sev.c; Cloud Hypervisor: vmm/src/igvm; igvmmeasure: Coconut's tool; Vanadium: what Coconut's builder knows of it.
+ * QEMU: backends/igvm.c and target/i386/sev.c; Cloud Hypervisor: vmm/src/igvm; igvmmeasure: Coconut's tool; Vanadium: what Coconut's
+ * builder knows of it.
  */
 #include <stdio.h>
 #include <stdlib.h>

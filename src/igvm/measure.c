@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Measurement: from directives, by a loader's rules, to the records that a platform hashes.
  *
- * SNP: AMD 56860, 8.17.2 (PAGE_INFO of 0x70 bytes). TDX: TDH.MEM.PAGE.ADD and TDH.MR.EXTEND. VBS: boot measurement records. SEV, SEV-ES: the bytes given
- * to LAUNCH_UPDATE. The file has been checked by igvm_open; memory is 16 bytes a directive for the loader that sorts, and little else otherwise.
- * Time is that of the hashes; the limits on areas and files bound it.
+ * SNP: AMD 56860, 8.17.2 (PAGE_INFO of 0x70 bytes). TDX: TDH.MEM.PAGE.ADD and TDH.MR.EXTEND. VBS: boot measurement records. SEV, SEV-ES:
+ * the bytes given to LAUNCH_UPDATE. The file has been checked by igvm_open; memory is 16 bytes a directive for the loader that sorts, and
+ * little else otherwise. Time is that of the hashes; the limits on areas and files bound it.
  */
 #include <stdlib.h>
 #include <string.h>

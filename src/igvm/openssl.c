@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* libigvm-openssl: hashes and ECDSA on P-384 by OpenSSL 3.
  *
- * OpenSSL before 3.2 has no deterministic signatures, so the nonce is made here as RFC 6979 says (3.2, with HMAC-SHA-384) and the signature from it by
- * OpenSSL's numbers and curve. What is secret: the private key and the nonce; both live in numbers marked for constant-time arithmetic and are wiped.
+ * OpenSSL before 3.2 has no deterministic signatures, so the nonce is made here as RFC 6979 says (3.2, with HMAC-SHA-384) and the signature
+ * from it by OpenSSL's numbers and curve. What is secret: the private key and the nonce; both live in numbers marked for constant-time
+ * arithmetic and are wiped.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Pages imported twice.
  *
- * Pages that come in ascending order need no memory at all. Otherwise each page header becomes a key of 8 bytes, the page's number above its
- * platforms, and the keys are sorted in place by radix, whose time no order of the headers makes much longer. Inserted areas, VMSAs and error ranges are few; they are kept as ranges and merged with the keys. One sweep over both keeps, for each
- * platform, where the furthest import so far ends. Keys that begin before that are kept, in place, and a last walk over the headers finds whose they are.
+ * Pages that come in ascending order need no memory at all. Otherwise each page header becomes a key of 8 bytes, the page's number above
+ * its platforms, and the keys are sorted in place by radix, whose time no order of the headers makes much longer. Inserted areas, VMSAs and
+ * error ranges are few; they are kept as ranges and merged with the keys. One sweep over both keeps, for each platform, where the furthest
+ * import so far ends. Keys that begin before that are kept, in place, and a last walk over the headers finds whose they are.
  *
  * The number of keys is the number of headers that the file really has, not a number that it says.
  */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The writer: a list of headers as bytes for each section, and file data.
  *
- * Headers keep their file_offset as if file data began at `origin`; igvm_writer_write moves all by the difference, so that headers may be added and
- * removed without touching the others. A copy of a file keeps the file's own data as it lies and refers to it; what is added goes behind. Equal data is
- * stored once: a hash table of what this writer has stored, compared byte by byte. Data is trusted (it is the caller's), and its size is not limited
- * but by IGVM_FILE_MAX. What is written is checked by the reader, so no call here need judge a header.
+ * Headers keep their file_offset as if file data began at `origin`; igvm_writer_write moves all by the difference, so that headers may be
+ * added and removed without touching the others. A copy of a file keeps the file's own data as it lies and refers to it; what is added goes
+ * behind. Equal data is stored once: a hash table of what this writer has stored, compared byte by byte. Data is trusted (it is the
+ * caller's), and its size is not limited but by IGVM_FILE_MAX. What is written is checked by the reader, so no call here need judge a
+ * header.
  */
 #include <stdlib.h>
 #include <string.h>
