@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make_vectors.py DIR: writes the test files of libigvm, DIR/vectors/*.igvm and DIR/malformed/NNN_*.igvm, from the descriptions below.
+"""make_vectors.py DIR [STAMP]: writes the test files of libigvm, DIR/vectors/*.igvm and DIR/malformed/NNN_*.igvm, from the descriptions below.
+make_vectors.py --seeds DIR: the same as seeds of the fuzz targets, DIR/TARGET/*, and again with pages and areas that have no data, which makes them short.
 
 --check compares their SHA-256 sums with vectors.sha256 beside this script, which holds those of the files that other implementations agree on
 (the vectors, and the malformed files with even numbers below 200). Nothing here uses libigvm: CRC, launch digest and ECDSA are written again, so
@@ -460,7 +461,44 @@ def files():
     yield from (("malformed/" + name, data) for name, data in malformed())
 
 
+def short(data):
+    """The file with pages and areas of zeros, without the file data that nothing else refers to; None for files whose headers cannot be read."""
+    if len(data) < 32:
+        return None
+    version, offset, size = struct.unpack_from("<III", data, 4)
+    start, at, end = offset + size, offset, offset + size
+    if start > len(data) or version not in (1, 2):
+        return None
+    while at + 8 <= start:
+        kind, length = struct.unpack_from("<II", data, at)
+        if at + 8 + length > start:
+            break
+        kind &= 0x7FFFFFFF
+        if kind in (0x301, 0x302) and length >= 0x10:
+            data = patch(data, at + 8 + 0xC, "I", 0)
+        if kind in (0x104, 0x105, 0x304) and length >= 0x10:
+            end = max(end, struct.unpack_from("<I", data, at + 8 + (0xC if kind == 0x304 else 4))[0] + (PAGE if kind == 0x304 else 16))
+        at += 8 + (length + 7) // 8 * 8
+    data = data[:min(max(end, start + 8), len(data))]
+    return seal(patch(data, 0x10, "I", len(data)))
+
+
+def write_seeds(root):
+    """Each target takes files as they are; that of the loader has two bytes in front: "a file", and the machine's number."""
+    for target, front in (("igvm_read", b""), ("igvm_write", b""), ("igvm_load", b"\0\0")):
+        folder = root / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files():
+            name = name.replace("/", "-")
+            (folder / name).write_bytes(front + data)
+            if short(data):
+                (folder / (name + "-short")).write_bytes(front + short(data))
+
+
 def main():
+    if sys.argv[1:2] == ["--seeds"]:
+        write_seeds(Path(sys.argv[2]))
+        return
     if sys.argv[1:2] == ["--check"]:
         sums = {f"{name}.igvm": hashlib.sha256(data).hexdigest() for name, data in files()}
         rows = [line.split() for line in (Path(__file__).parent / "vectors.sha256").read_text().splitlines() if not line.startswith("#")]
