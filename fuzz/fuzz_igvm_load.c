@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The loader of IGVM files. Byte 0 chooses: even, the rest is a file whose size and checksum are put right; odd, it is a script of headers for a NATIVE file with plausible
- * values, so that regions, areas and page tables are reached often. Byte 1 is the machine. */
+/* The loader of IGVM files. Bit 0 of byte 0 chooses: clear, the rest is a file whose size and checksum are put right; set, it is a script of headers for a NATIVE file with
+ * plausible values. With bit 1 a script's file has a region without memory, which has to move, and page tables. Byte 1 is the machine. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,10 +10,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { FIXED = 24, FILE_MAX_BYTES = 1 << 18, DATA_BYTES = 3 * IGVM_PAGE };
+enum { FIXED = 24, FILE_MAX_BYTES = 1 << 18, CONTEXT_PAGE = 4, DATA_BYTES = (CONTEXT_PAGE + 1) * IGVM_PAGE };
 
 struct script { const uint8_t *data; size_t left; };
-struct file { uint8_t *bytes; size_t len; uint32_t data; uint32_t area_count; };
+struct file { uint8_t *bytes; size_t len; uint32_t area_count; bool moving; };
+#define REGION GIB(1)
+#define TABLES (GIB(1) + MIB(8))
+#define TABLE_PAGES 4
 
 static uint8_t take(struct script *s)
 {
@@ -102,6 +105,23 @@ static void add_directive(struct file *f, struct script *s, uint32_t data)
     add(f, &b);
 }
 
+/* A region and tables that nothing else touches, so that the file is good. */
+static void add_moving_parts(struct file *f, struct script *s, uint32_t data)
+{
+    igvm_body b = {.type = IGVM_T_RELOCATABLE_REGION};
+    uint64_t alignment = take(s) & 1 ? MIB(2) : IGVM_PAGE;
+    b.u.region = (igvm_region){.mask = 1, .flags = take(s) & 7, .alignment = alignment, .gpa = REGION, .size = MIB(2), .minimum = take(s) * (uint64_t)alignment, .maximum = GIB(4)};
+    add(f, &b);
+    b.type = IGVM_T_PAGE_TABLE_REGION;
+    b.u.page_table_region = (igvm_page_table_region){.mask = 1, .gpa = TABLES, .size = (TABLE_PAGES + take(s) % 4) * IGVM_PAGE, .used_size = TABLE_PAGES * IGVM_PAGE};
+    add(f, &b);
+    for (uint32_t i = 0; i < TABLE_PAGES; i++) {
+        b.type = IGVM_T_PAGE_DATA;
+        b.u.page_data = (igvm_page_data){.gpa = TABLES + i * IGVM_PAGE, .mask = 1, .file_offset = data + i * IGVM_PAGE};
+        add(f, &b);
+    }
+}
+
 /* Two passes: the first finds out where the data begins. */
 static void write_script(struct file *f, struct script s, uint32_t data)
 {
@@ -110,27 +130,36 @@ static void write_script(struct file *f, struct script s, uint32_t data)
     f->area_count = 0;
     b.u.platform = (igvm_platform){.mask = 1, .type = IGVM_NATIVE, .version = 1};
     add(f, &b);
-    for (unsigned n = take(&s) % 3; n; n--)
+    if (f->moving)
+        add_moving_parts(f, &s, data);
+    for (unsigned n = f->moving ? 0 : take(&s) % 3; n; n--)
         add_region(f, &s);
-    if (take(&s) & 1)
+    if (!f->moving && take(&s) & 1)
         add_tables(f, &s);
-    while (s.left)
+    while (s.left && (!f->moving || s.left > 64))
         add_directive(f, &s, data);
     b.type = IGVM_T_VP_CONTEXT;
-    b.u.vp_context = (igvm_vp_context){.mask = 1, .file_offset = data + 2 * IGVM_PAGE};
+    b.u.vp_context = (igvm_vp_context){.mask = 1, .file_offset = data + CONTEXT_PAGE * IGVM_PAGE};
     add(f, &b);
 }
 
-/* Pages of entries that look like page tables: small numbers of pages with a few low bits. */
+/* Page tables: three bytes an entry, which say where in which table it stands and where it leads, to a table or to memory in or beside the region. */
 static void write_data(uint8_t *bytes, const uint8_t *data, size_t size)
 {
     memset(bytes, 0, DATA_BYTES);
-    for (size_t i = 0; i + 4 <= size && i < 2 * IGVM_PAGE / 8; i += 4)
-        store_le64(bytes + i * 8, (uint64_t)load_le16(data + i) << 12 | data[i + 2] | 1);
+    store_le64(bytes, (TABLES + IGVM_PAGE) | 3); /* a mapping of the region to begin with */
+    store_le64(bytes + IGVM_PAGE + 8, (TABLES + 2 * IGVM_PAGE) | 3);
+    store_le64(bytes + 2 * IGVM_PAGE, REGION | 0x83);
+    for (size_t i = 0; i + 3 <= size && i < 192; i += 3) {
+        const uint8_t *e = data + size - 3 - i;
+        uint64_t table = TABLES + (e[1] & 3) * (uint64_t)IGVM_PAGE, memory = REGION + ((e[1] >> 2 & 31) - (uint64_t)8) * (e[1] & 0x80 ? MIB(1) : MIB(2));
+        unsigned slot = e[0] >> 2 == 63 ? 511 : e[0] >> 2;
+        store_le64(bytes + (e[0] & 3) * IGVM_PAGE + slot * 8, (e[2] & 1 ? table : memory) | (e[2] & 0xfe) | (e[2] & 2 ? 1 : 0));
+    }
     for (size_t i = 0; i < size && i < IGVM_NATIVE_CONTEXT_BYTES; i++)
-        bytes[2 * IGVM_PAGE + i] = data[size - 1 - i];
-    if (size > 8)
-        store_le64(bytes + 2 * IGVM_PAGE + 0xd0, (uint64_t)load_le16(data) << 12); /* CR3 */
+        bytes[CONTEXT_PAGE * IGVM_PAGE + i] = data[size - 1 - i];
+    if (size && data[size - 1] & 1)
+        store_le64(bytes + CONTEXT_PAGE * IGVM_PAGE + 0xd0, TABLES); /* CR3 */
 }
 
 static struct mem_map *map_new(uint64_t memory)
@@ -173,6 +202,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct file f = {.bytes = calloc(1, FILE_MAX_BYTES + size)};
     if (!f.bytes)
         return 0;
+    f.moving = data[0] & 2;
     if (data[0] & 1) {
         write_script(&f, (struct script){data + 2, size - 2}, 0);
         write_script(&f, (struct script){data + 2, size - 2}, (uint32_t)f.len);

@@ -127,7 +127,13 @@ static int set_context(struct vcpu *v, struct err *err)
         batch_u64(&b, HY_GPR(i), gprs[i]);
     batch_u64(&b, HY_FLAGS, c->rflags);
     batch_u64(&b, HY_PC, c->rip);
-    return r ? r : batch_set(v, &b, "setting an IGVM file's registers", err);
+    if (!r)
+        r = batch_set(v, &b, "setting an IGVM file's registers", err);
+    if (r == ERR_INTERNAL) { /* a CPU that a backend refuses is the file's fault */
+        err_add(err, "%s", v->machine->config.igvm.option);
+        r = err->code = ERR_INPUT;
+    }
+    return r;
 }
 
 int vcpu_set_boot_registers(struct vcpu *v, struct err *err)
