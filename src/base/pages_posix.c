@@ -24,6 +24,16 @@ void *pages_alloc(size_t bytes)
     return p;
 }
 
+void *pages_alloc_low(size_t bytes)
+{
+#ifdef MAP_32BIT
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_32BIT, -1, 0);
+    if (p != MAP_FAILED)
+        return p;
+#endif
+    return pages_alloc(bytes);
+}
+
 void pages_free(void *pages, size_t bytes)
 {
     if (pages)

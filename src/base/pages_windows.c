@@ -8,6 +8,11 @@ void *pages_alloc(size_t bytes)
     return VirtualAlloc(NULL, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
 }
 
+void *pages_alloc_low(size_t bytes)
+{
+    return pages_alloc(bytes);
+}
+
 void pages_free(void *pages, size_t bytes)
 {
     (void)bytes;

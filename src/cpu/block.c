@@ -9,6 +9,7 @@
 
 #include "cpu/engine_private.h"
 #include "cpu/handlers.h"
+#include "cpu/translate/translate.h"
 
 enum { BLOCK_WORST = sizeof(struct block) + (BLOCK_MAX + 3) * (sizeof(struct uop) + sizeof(struct insn)) + BLOCK_BYTES_MAX + 64 +
                    2 * (sizeof(struct code_page) + 32) };
@@ -101,6 +102,7 @@ void block_cache_flush(struct cpu *cpu)
     c->used = 0;
     c->high = ARENA_CHUNK;
     c->killed++;
+    translate_flush(cpu);
     jump_cache_clear(cpu);
     engine->link_from = NULL;
     engine->dead_from = NULL;
@@ -137,7 +139,8 @@ static struct code_page *page_get(struct cpu *cpu, struct mem_block *memory, siz
     pthread_mutex_lock(&cpu->engine->lock);
     *bucket = p;
     pthread_mutex_unlock(&cpu->engine->lock);
-    mem_block_arm_code(memory, offset);
+    if (translate_arm_page(cpu, memory, offset))
+        cpu_restart(cpu);
     return p;
 }
 
@@ -194,6 +197,7 @@ static struct block **block_bucket(struct code_page *p, unsigned start)
 static void block_kill(struct cpu *cpu, struct block *b)
 {
     b->dead = true;
+    translate_forget(cpu, b);
     b->uops[0].fn = uop_dead;
     b->forward = NULL;
     list_take(block_bucket(b->page, b->start), b);
@@ -385,6 +389,11 @@ static struct block *block_make(struct cpu *cpu, struct source *s)
     b->code = copy;
     c->high = (size_t)(copy - c->chunks[c->chunk]);
     c->used = align_up((size_t)((uint8_t *)&b->uops[b->slots] - c->chunks[c->chunk]), 32);
+    if (cpu->translator && cpu->mode == CPU_MODE_64 && !b->second && cpu->rights != TLB_USER_ALIGNED) {
+        b->first = b->uops[0].fn;
+        b->heat = cpu->vm->hot ? cpu->vm->hot : BLOCK_HOT;
+        b->uops[0].fn = uop_warm;
+    }
     block_insert(cpu, b);
     return b;
 }

@@ -27,6 +27,7 @@ enum {
     CODE_PAGE_BUCKETS = 4096,
     JUMP_CACHE_ENTRIES = 4096,
     WRITTEN_MAX = 64,                  /* queued writes of other threads; more flush everything       */
+    BLOCK_HOT = 12,                    /* runs of a block before it is translated                      */
     USELESS_MAX = 64,                  /* writes to a code page that met no code, until it is given up */
 };
 
@@ -65,6 +66,9 @@ struct block {
     uint16_t count;                     /* instructions                                              */
     uint16_t slots;                     /* of uops[], chain included                                 */
     bool dead;
+    uint8_t heat;                       /* runs until it is translated                               */
+    uop_fn *first;                      /* the first micro-operation's handler, while another stands in its place */
+    struct translation *translation;    /* translate/; NULL: none                                    */
     const struct uop *forward;          /* of a dead block: what has taken its place                 */
     const uint8_t *code;                /* copy of the bytes                                         */
     struct uop uops[];

@@ -16,6 +16,7 @@
 #include "cpu/engine.h"
 #include "cpu/mmu_private.h"
 #include "cpu/segment.h"
+#include "cpu/translate/translate.h"
 #include "cpu/xsave.h"
 
 /* ---- derived state ---------------------------------------------------------------------------------------------------------------------------------- */
@@ -54,6 +55,7 @@ void cpu_state_changed(struct cpu *cpu)
         cpu->rights = TLB_USER_ALIGNED;
     cpu->tlb = cpu->tlbs[cpu->rights];
     cpu->block_key = engine_block_key(cpu);
+    engine_kernel_tag_update(cpu);
     if (unlikely(cpu_debug_wants_steps(cpu) || cpu->trap_step))
         atomic_fetch_or(&cpu->requests, CPU_REQ_STEP);
 }
@@ -119,7 +121,7 @@ int cpu_new(struct cpu_vm *vm, uint32_t index, struct cpu **out, struct err *err
 {
     if (index >= ARRAY_LEN(vm->cpus) || vm->cpus[index])
         return err_set(err, ERR_USAGE, "vCPU %u: out of range, or there is one already", index);
-    struct cpu *cpu = pages_alloc(sizeof *cpu);
+    struct cpu *cpu = pages_alloc_low(sizeof *cpu); /* where translated code reaches it without a base register */
     if (!cpu)
         return err_set(err, ERR_HOST, "no memory for vCPU %u", index);
     cpu->vm = vm;
@@ -129,6 +131,8 @@ int cpu_new(struct cpu_vm *vm, uint32_t index, struct cpu **out, struct err *err
         result = mmu_new(cpu, err);
     if (!result)
         result = engine_new(cpu, err);
+    if (!result && !vm->interpret)
+        result = translate_new(cpu, &cpu->no_translator, err);
     if (!result && vm->apic_bus)
         result = apic_new(vm->apic_bus, index, index, &cpu->apic, err);
     if (result) {
@@ -148,6 +152,7 @@ void cpu_free(struct cpu *cpu)
     if (cpu->vm->cpus[cpu->index] == cpu)
         cpu->vm->cpus[cpu->index] = NULL;
     apic_free(cpu->apic);
+    translate_free(cpu);
     engine_free(cpu);
     mmu_free(cpu);
     cpuid_free(cpu);

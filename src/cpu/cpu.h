@@ -34,6 +34,7 @@
 #include "base/error.h"
 #include "base/fields.h"
 #include "cpu/insn.h"
+#include "cpu/translate/state.h"
 #include "cpu/values.h"
 #include "memory/memory.h"
 
@@ -184,7 +185,7 @@ struct cpu {
         uint64_t fetch_tag;     /* both at once */
     };
     struct jump_entry *jump_cache; /* engine.c: where blocks at recently met addresses are, for this fetch_tag */
-    uint64_t instructions;      /* completed since cpu_new() */
+    uint64_t instructions;      /* completed by the interpreter since cpu_new() */
 
     /* mode, derived from state by cpu_state_changed() */
     uint8_t  mode;              /* enum cpu_mode of the code segment: CPU_MODE_16, _32, _64                             */
@@ -219,6 +220,7 @@ struct cpu {
     _Atomic uint64_t map_changes, map_changes_seen; /* mmu.c: see cpu_mmu_sync() */
 
     struct tlb_entry tlbs[TLB_RIGHTS_COUNT][TLB_ENTRIES];
+    struct translate_state translate;
 
     /* surroundings */
     struct cpu_vm *vm;
@@ -226,6 +228,8 @@ struct cpu {
     struct apic *apic;          /* NULL with HY_IRQ_NONE */
     struct cpu_mmu *mmu;        /* mmu.c: paging-structure state, large-page list, PDPTE registers                      */
     struct cpu_engine *engine;  /* engine.c: block cache, statistics                                                    */
+    struct translator *translator; /* translate/: NULL: everything is interpreted                                       */
+    const char *no_translator;  /* why there is none, in a few words                                                    */
     struct cpu_sleep *sleep;    /* wait and wake, used by HLT                                                           */
     const struct cpu_cpuid *cpuid; /* what CPUID answers here, and the features that it implies (cpuid.h)               */
     uint64_t features[4];       /* bit sets by enum insn_feature: instructions outside raise #UD                        */
@@ -247,6 +251,8 @@ struct cpu_vm {
     struct apic_bus *apic_bus;  /* NULL with HY_IRQ_NONE */
     struct cpu_alarms *alarms;  /* cpu_alarms_new(); NULL: no APIC timers                                                */
     _Atomic uint32_t stopping;  /* engine's own: cpu_vm_stop(); zero at first                                           */
+    bool interpret;             /* no translator, whatever the host can do                                               */
+    uint8_t hot;                /* runs of a block before it is translated; 0: BLOCK_HOT                                  */
     const struct cpu_traps *traps; /* MSR ranges and CPUID that leave with an exit (hy_trap); traps.h                    */
 };
 

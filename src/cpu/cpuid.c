@@ -217,6 +217,19 @@ static void derive(struct cpu *cpu, struct cpu_cpuid *c)
     c->phys_bits = (uint8_t)(bits < 32 ? 32 : bits > MEM_GPA_BITS ? MEM_GPA_BITS : bits);
 }
 
+void cpuid_features(void (*leaf)(uint32_t fn, uint32_t sub, uint32_t out[4]), uint64_t features[4])
+{
+    memset(features, 0, 4 * sizeof *features);
+    features[0] = BIT(FEATURE_BASE);
+    for (size_t i = 0; i < ARRAY_LEN(feature_rows); i++) {
+        const struct feature_row *row = &feature_rows[i];
+        uint32_t out[4];
+        leaf(row->fn, row->sub, out);
+        if (out[row->reg] >> row->bit & 1)
+            features[row->feature / 64] |= BIT(row->feature % 64);
+    }
+}
+
 int cpu_cpuid_set(struct cpu *cpu, const struct hy_cpuid *leaves, size_t n, struct err *err)
 {
     struct cpu_cpuid *c = (struct cpu_cpuid *)cpu->cpuid;

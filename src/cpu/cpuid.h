@@ -37,4 +37,7 @@ static inline bool cpu_has(const struct cpu *cpu, enum insn_feature feature) { r
 /* One bit of the table (reg 0..3: eax..edx). */
 bool cpuid_bit(const struct cpu *, uint32_t fn, uint32_t sub, unsigned reg, unsigned bit);
 
+/* The bit set by enum insn_feature of a processor whose CPUID `leaf` answers (zeros for a leaf that it has not). */
+void cpuid_features(void (*leaf)(uint32_t fn, uint32_t sub, uint32_t out[4]), uint64_t features[4]);
+
 #endif

@@ -220,6 +220,7 @@ void engine_fetch_changed(struct cpu *cpu, bool global_too)
     cpu->fetch_generation = global_too ? (old | FETCH_LOCAL) + 1 : old + 1;
     if (cpu->fetch_generation < old)
         cpu_request(cpu, CPU_REQ_TLB); /* gone round: no chain may live to meet its number again */
+    engine_kernel_tag_update(cpu);
     if (global_too && cpu->engine)
         memset(cpu->engine->fetch_filter, 0, sizeof cpu->engine->fetch_filter);
 }

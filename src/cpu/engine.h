@@ -31,15 +31,30 @@ void engine_free(struct cpu *);
 /* Owner's thread, or while the CPU does not run. */
 void cpu_statistics_get(const struct cpu *, struct cpu_statistics *out);
 
-/* What block_key must be for the present mode: cpu_state_changed() sets it. Needs mode, flat and state. */
+/* What block_key must be for the present mode: cpu_state_changed() sets it. Needs mode, flat, rights and state. The bits of vector instructions say that SSE,
+ * and AVX, may be used as far as control registers decide that. */
+enum { KEY_FLAT = 1 << 2, KEY_RIGHTS_SHIFT = 3, KEY_STACK_32 = 1 << 5, KEY_LONG_MODE = 1 << 6, KEY_VECTORS = 1 << 7, KEY_AVX = 1 << 8, KEY_ANY = 1 << 9 };
+
 static inline uint32_t engine_block_key(const struct cpu *cpu)
 {
-    return cpu->mode | (uint32_t)cpu->flat << 2 | (uint32_t)(cpu->state.cpl == 3) << 3 |
-           (cpu->state.seg[SEG_SS].attributes & SEG_DB ? 1u << 4 : 0) | (uint32_t)cpu->long_mode << 5;
+    const struct cpu_state *s = &cpu->state;
+    bool vectors = !(s->cr0 & (CR0_EM | CR0_TS)) && s->cr4 & CR4_OSFXSR;
+    bool avx = vectors && s->cr4 & CR4_OSXSAVE && (s->xcr0 & (XCR0_SSE | XCR0_AVX)) == (XCR0_SSE | XCR0_AVX);
+    return KEY_ANY | cpu->mode | (cpu->flat ? KEY_FLAT : 0) | (uint32_t)cpu->rights << KEY_RIGHTS_SHIFT |
+           (s->seg[SEG_SS].attributes & SEG_DB ? KEY_STACK_32 : 0) | (cpu->long_mode ? KEY_LONG_MODE : 0) | (vectors ? KEY_VECTORS : 0) | (avx ? KEY_AVX : 0);
 }
+
+static inline unsigned engine_key_rights(uint32_t key) { return key >> KEY_RIGHTS_SHIFT & 3; }
+static inline bool engine_key_vectors(uint32_t key) { return key & KEY_VECTORS; }
+static inline bool engine_key_avx(uint32_t key) { return key & KEY_AVX; }
 
 /* Translations were dropped: all, or all that are not global; or those of the page at `linear`. Moves fetch_generation as far as code was fetched by them. */
 #define FETCH_LOCAL UINT32_C(0xfff)
+/* What translated code compares instead of fetch_tag when it was found by a global translation. */
+static inline void engine_kernel_tag_update(struct cpu *cpu)
+{
+    cpu->translate.kernel_tag = cpu->fetch_tag | FETCH_LOCAL | BIT(63);
+}
 void engine_fetch_changed(struct cpu *, bool global_too);
 void engine_fetch_page_changed(struct cpu *, uint64_t linear);
 

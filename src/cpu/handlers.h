@@ -22,6 +22,7 @@
 /* handlers_core.c */
 uop_fn uop_integer, uop_system, uop_vector, uop_x87, uop_xsave; /* any instruction of these classes: u->insn */
 uop_fn uop_fault_ud, uop_fault_gp, uop_end, uop_dead, uop_leave;
+uop_fn uop_warm, uop_translated;                               /* the first of a block that may be, or is, translated */
 uop_fn uop_slow;                                               /* decode again, exec_integer()         */
 /* The access at `linear` (MEM_R, MEM_W or both) missed the TLB: fills it and runs *u again, or takes the slow way. */
 void uop_miss(struct cpu *, const struct uop *, uint64_t linear, uint32_t access);

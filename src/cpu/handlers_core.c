@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* handlers_core.c - micro-operations that run any instruction through its exec_*() function, and the ways out of a block. See handlers.h. */
 #include "cpu/handlers.h"
+#include "cpu/translate/translate.h"
 
 const struct uop uop_unlinked = { .fn = uop_leave };
 
@@ -23,6 +24,28 @@ void uop_dead(struct cpu *cpu, const struct uop *u)
     if (ENGINE_CHAINS && b->forward)
         return b->forward->fn(cpu, b->forward);
     cpu->engine->dead_from = b;
+}
+
+/* The first of a block that is not yet worth a translation. */
+void uop_warm(struct cpu *cpu, const struct uop *u)
+{
+    struct block *b = block_of(u);
+    if (--b->heat)
+        return b->first(cpu, u);
+    if (!translate_has_room(cpu)) {
+        block_cache_flush(cpu); /* and everything starts over, this block too */
+        return;
+    }
+    b->uops[0].fn = b->first;
+    translate_block(cpu, b);
+    return b->uops[0].fn(cpu, u);
+}
+
+void uop_translated(struct cpu *cpu, const struct uop *u)
+{
+    const struct uop *next = translate_run(cpu, block_of(u), u->number);
+    if (next)
+        return translate_handler_of(next)(cpu, next);
 }
 
 /* A block without a branch at its end. */

@@ -18,6 +18,7 @@
 #include "cpu/debug.h"
 #include "cpu/engine.h"
 #include "cpu/mmu_private.h"
+#include "cpu/translate/translate.h"
 
 /* ---- the one question ------------------------------------------------------------------------------------------------------------------------- */
 
@@ -70,6 +71,7 @@ void cpu_tlb_flush_all(struct cpu *cpu)
     mmu->generation++;
     mmu->huge_seen = false;
     memset(mmu->large, 0, sizeof mmu->large);
+    translate_tlb_flush_all(cpu);
     engine_fetch_changed(cpu, true);
 }
 
@@ -88,6 +90,7 @@ void cpu_tlb_flush_nonglobal(struct cpu *cpu)
     }
     mmu->filled_count = kept;
     mmu->generation++;
+    translate_tlb_flush_nonglobal(cpu);
     engine_fetch_changed(cpu, false);
 }
 
@@ -100,6 +103,7 @@ void cpu_tlb_flush_keys(struct cpu *cpu, uint32_t changed, bool user)
         if (!(e->info & TLB_INFO_USER) == !user && changed >> 2 * key & 3)
             e->read_tag = e->write_tag = TLB_NO_TAG; /* keys do not guard fetches */
     }
+    translate_tlb_flush_all(cpu);
 }
 
 static unsigned large_bit(uint64_t linear)
@@ -117,6 +121,7 @@ static void flush_large(struct cpu *cpu, uint64_t linear)
         if (e->info & (TLB_INFO_LARGE | TLB_INFO_HUGE) && entry_tag(e) >> shift == linear >> shift)
             entry_drop(e);
     }
+    translate_tlb_flush_all(cpu);
 }
 
 void cpu_tlb_flush_page(struct cpu *cpu, uint64_t linear)
@@ -127,6 +132,7 @@ void cpu_tlb_flush_page(struct cpu *cpu, uint64_t linear)
         if (entry_tag(e) == (linear & TLB_PAGE_MASK))
             entry_drop(e);
     }
+    translate_tlb_flush_page(cpu, linear);
     mmu->generation++;
     unsigned bit = large_bit(linear), other = large_bit(linear ^ BIT(21));
     if (mmu->huge_seen || mmu->large[bit / 64] & BIT(bit % 64) || mmu->large[other / 64] & BIT(other % 64))

@@ -116,6 +116,11 @@ static struct mem_show *show_find(struct mem_block *block, struct mem_map *map)
     return NULL;
 }
 
+bool mem_block_is_shared(const struct mem_block *block)
+{
+    return atomic_load(&block->maps) > 1;
+}
+
 int mem_block_shown(struct mem_block *block, struct mem_map *map)
 {
     struct mem_show *show;
@@ -126,6 +131,7 @@ int mem_block_shown(struct mem_block *block, struct mem_map *map)
     if (!show && (show = calloc(1, sizeof *show))) {
         show->map = map;
         list_append(&block->shows, &show->node);
+        atomic_fetch_add(&block->maps, 1);
     }
     if (show)
         show->views++;
@@ -137,6 +143,18 @@ int mem_block_shown(struct mem_block *block, struct mem_map *map)
     return result;
 }
 
+void mem_block_tell_others(struct mem_block *block, struct mem_map *map)
+{
+    pthread_rwlock_rdlock(&block->lock);
+    list_for_each(node, &block->shows) {
+        struct mem_map *other = list_entry(node, struct mem_show, node)->map;
+
+        if (other != map)
+            mem_listeners_tell(other, 0, UINT64_MAX);
+    }
+    pthread_rwlock_unlock(&block->lock);
+}
+
 void mem_block_hidden(struct mem_block *block, struct mem_map *map)
 {
     struct mem_show *show;
@@ -146,6 +164,7 @@ void mem_block_hidden(struct mem_block *block, struct mem_map *map)
     if (show && !--show->views) {
         list_remove(&show->node);
         free(show);
+        atomic_fetch_sub(&block->maps, 1);
     }
     pthread_rwlock_unlock(&block->lock);
     mem_block_unref(block);

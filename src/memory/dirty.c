@@ -150,6 +150,7 @@ int mem_log(struct mem_map *map, uint64_t gpa, size_t len, bool on, struct err *
     }
     pthread_rwlock_unlock(&map->lock);
     barrier_all_threads();
+    mem_listeners_tell(map, gpa, len);
     return result;
 }
 
@@ -209,7 +210,9 @@ int mem_dirty(struct mem_map *map, uint64_t gpa, size_t len, uint64_t *bits, boo
         pthread_rwlock_unlock(&log->block->lock);
     }
     pthread_rwlock_unlock(&map->lock);
-    if (clear && !result)
+    if (clear && !result) {
         barrier_all_threads();
+        mem_listeners_tell(map, gpa, len);
+    }
     return result;
 }

@@ -33,6 +33,7 @@ struct mem_block {
     _Atomic uint8_t  *flags;   /* one for each page                             */
     pthread_rwlock_t  lock;    /* shows, logs; held shared by mem_page_written() */
     struct list       shows, logs;
+    _Atomic unsigned  maps;    /* in shows                                       */
 };
 
 struct mem_map {
@@ -56,6 +57,12 @@ enum mem_refusal mem_find_locked(struct mem_map *map, uint64_t gpa, uint32_t acc
 
 int  mem_block_shown(struct mem_block *block, struct mem_map *map);  /* a view more; 0 or ERR_HOST */
 void mem_block_hidden(struct mem_block *block, struct mem_map *map); /* a view less                */
+
+/* Every listener's changed(). No map lock held. */
+void mem_listeners_tell(struct mem_map *map, uint64_t gpa, uint64_t len);
+
+/* That of every other map that shows the block. */
+void mem_block_tell_others(struct mem_block *block, struct mem_map *map);
 
 /* True when [gpa, gpa + len) is wholly shown. map->lock held. */
 bool mem_range_shown(const struct mem_map *map, uint64_t gpa, size_t len);

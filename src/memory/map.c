@@ -141,7 +141,7 @@ static int range_isolate(struct mem_map *map, uint64_t gpa, size_t len, size_t *
     return 0;
 }
 
-static void listeners_tell(struct mem_map *map, uint64_t gpa, uint64_t len)
+void mem_listeners_tell(struct mem_map *map, uint64_t gpa, uint64_t len)
 {
     pthread_rwlock_rdlock(&map->listen_lock);
     list_for_each(node, &map->listeners) {
@@ -176,8 +176,10 @@ int mem_map_add(struct mem_map *map, uint64_t gpa, struct mem_block *block, size
         view_insert(map, at, &view);
     pthread_rwlock_unlock(&map->lock);
     /* A translation that said "nothing here" may be cached too. */
-    if (!result)
-        listeners_tell(map, gpa, len);
+    if (!result) {
+        mem_listeners_tell(map, gpa, len);
+        mem_block_tell_others(block, map);
+    }
     return result;
 }
 
@@ -200,7 +202,7 @@ int mem_map_remove(struct mem_map *map, uint64_t gpa, size_t len, struct err *er
     }
     pthread_rwlock_unlock(&map->lock);
     if (!result && last > first) {
-        listeners_tell(map, gpa, len);
+        mem_listeners_tell(map, gpa, len);
         for (size_t i = 0; i < last - first; i++)
             mem_block_hidden(hidden[i].block, map);
     }
@@ -246,7 +248,7 @@ int mem_map_protect(struct mem_map *map, uint64_t gpa, size_t len, uint32_t prot
     }
     pthread_rwlock_unlock(&map->lock);
     if (!result)
-        listeners_tell(map, gpa, len);
+        mem_listeners_tell(map, gpa, len);
     return result;
 }
 
@@ -317,7 +319,7 @@ int mem_map_layer_add(struct mem_map *map, const struct mem_layer *layer, struct
         map->layers[map->layer_count++] = layer;
     pthread_rwlock_unlock(&map->lock);
     if (!result)
-        listeners_tell(map, 0, BIT(MEM_GPA_BITS));
+        mem_listeners_tell(map, 0, BIT(MEM_GPA_BITS));
     return result;
 }
 
@@ -332,10 +334,10 @@ void mem_map_layer_remove(struct mem_map *map, const struct mem_layer *layer)
         }
     }
     pthread_rwlock_unlock(&map->lock);
-    listeners_tell(map, 0, BIT(MEM_GPA_BITS));
+    mem_listeners_tell(map, 0, BIT(MEM_GPA_BITS));
 }
 
-void mem_map_layer_changed(struct mem_map *map, uint64_t gpa, uint64_t len) { listeners_tell(map, gpa, len); }
+void mem_map_layer_changed(struct mem_map *map, uint64_t gpa, uint64_t len) { mem_listeners_tell(map, gpa, len); }
 
 void mem_map_listen(struct mem_map *map, struct mem_listener *listener)
 {

@@ -8,7 +8,8 @@
  * Writers. Each block has one flag byte for each 4 KiB page. Every writer - guest CPU, device, sibling, io_uring - stores first and then tests the
  * flag byte; when it is not zero it calls mem_page_written(). The side that arms a flag (a CPU that is about to decode code from the page, a dirty
  * log that is about to copy it) sets the flag, runs barrier_all_threads() (base/barrier.h) and only then reads the page. So either the writer sees
- * the flag or the reader sees the bytes, without a fence on the store path. mem_write() and friends do this themselves; whoever writes through a
+ * the flag or the reader sees the bytes, without a fence on the store path. (Translated code of a vCPU stores without the test, to pages of unshared blocks whose flag
+ * byte is 0 while the VM's vCPUs stand still; so whoever sets a flag stops them, or tells the listeners of the map that its translations are void.) mem_write() and friends do this themselves; whoever writes through a
  * host pointer calls mem_touched() before the guest can learn of the write.
  *
  * Trust: guest-physical addresses and lengths come from guests; every function here is total over them.
@@ -65,6 +66,8 @@ _Atomic uint8_t *mem_block_flags(struct mem_block *, size_t offset);
  * decoding from it. Disarm once for each arm, when nothing decoded from the page is left. Any thread. */
 void mem_block_arm_code(struct mem_block *, size_t offset);
 void mem_block_disarm_code(struct mem_block *, size_t offset);
+/* Whether more than one map shows the block. When it becomes so, translations of the others' are void: their listeners are told. Any thread. */
+bool mem_block_is_shared(const struct mem_block *);
 
 /* ---- maps -------------------------------------------------------------------------------------------------------------------------------- */
 

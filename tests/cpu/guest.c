@@ -36,7 +36,10 @@ void guest_make(struct guest *g, unsigned cpus, unsigned mode)
     check(g->map && g->ram && !mem_map_add(g->map, 0, g->ram, 0, GUEST_RAM, MEM_R | MEM_W | MEM_X, &err));
     g->bytes = mem_block_host(g->ram);
     pages_make(g);
+    const char *engine = getenv("CPU_ENGINE"); /* "interpret"; "translate": every block, before it has run */
     g->vm = (struct cpu_vm){ .map = g->map, .cpu_count = cpus, .tsc_hz = 1000000000, .ticks = ticks };
+    g->vm.interpret = engine && !strcmp(engine, "interpret");
+    g->vm.hot = engine && !strcmp(engine, "translate");
     for (unsigned i = 0; i < cpus; i++) {
         check(!cpu_new(&g->vm, i, &g->vm.cpus[i], &err));
         guest_enter(g, i, mode, mode == 16 ? 0x7c00 : GUEST_CODE);

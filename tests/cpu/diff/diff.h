@@ -109,7 +109,7 @@ bool native_has(enum insn_feature feature);
 
 struct guest;
 
-struct guest *guest_new(void);
+struct guest *guest_new(bool translate);
 void guest_free(struct guest *);
 void guest_run(struct guest *, const struct diff_case *, struct diff_result *);
 

@@ -115,7 +115,7 @@ static uint64_t ticks(void *opaque)
     return 0;
 }
 
-static bool make_cpu(struct guest *g)
+static bool make_cpu(struct guest *g, bool translate)
 {
     struct err err = ERR_NONE;
     g->map = mem_map_new(&err);
@@ -125,7 +125,7 @@ static bool make_cpu(struct guest *g)
     g->memory = mem_block_host(g->block);
     make_tables(g);
     make_kernel(g);
-    g->vm = (struct cpu_vm){ .map = g->map, .cpu_count = 1, .tsc_hz = 1000000000, .ticks = ticks };
+    g->vm = (struct cpu_vm){ .map = g->map, .cpu_count = 1, .tsc_hz = 1000000000, .ticks = ticks, .interpret = !translate, .hot = translate };
     if (cpu_new(&g->vm, 0, &g->cpu, &err) != 0)
         return false;
     g->fresh = g->cpu->state;
@@ -133,10 +133,10 @@ static bool make_cpu(struct guest *g)
     return true;
 }
 
-struct guest *guest_new(void)
+struct guest *guest_new(bool translate)
 {
     struct guest *g = calloc(1, sizeof *g);
-    if (g && make_cpu(g))
+    if (g && make_cpu(g, translate))
         return g;
     guest_free(g);
     return NULL;

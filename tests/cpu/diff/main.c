@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * diff [--seed S] [--case N] [--count N] [--only OPERATION] [--mode 32|64] [--self]
+ * diff [--seed S] [--case N] [--count N] [--only OPERATION] [--mode 32|64] [--engine interpret|translate] [--self]
  *
  * Runs `count` cases and prints each that the host and the software CPU disagree about, with what replays it alone. --self compares the host
  * with itself: it shows what the tester cannot hold still. Ends with status 1 when there is a difference.
@@ -18,7 +18,7 @@ struct options {
     uint64_t seed, first, count;
     const char *only;
     int mode;
-    bool self, one;
+    bool self, one, translate;
 };
 
 struct tester {
@@ -37,6 +37,8 @@ static void print_replay(const struct tester *t, const struct diff_case *c)
     printf("diff --seed %" PRIu64 " --case %" PRIu64, c->seed, c->number);
     if (t->options.only)
         printf(" --only %s", t->options.only);
+    if (t->options.translate)
+        printf(" --engine translate");
     if (t->options.mode >= 0)
         printf(" --mode %d", t->options.mode == CPU_MODE_32 ? 32 : 64);
     printf("\n");
@@ -89,7 +91,9 @@ static bool parse_options(int argc, char **argv, struct options *o)
     *o = (struct options){ .seed = 1, .count = 20000, .mode = -1 };
     for (int i = 1; i < argc; i++) {
         bool more = i + 1 < argc;
-        if (strcmp(argv[i], "--self") == 0)
+        if (more && strcmp(argv[i], "--engine") == 0)
+            o->translate = strcmp(argv[++i], "translate") == 0;
+        else if (strcmp(argv[i], "--self") == 0)
             o->self = true;
         else if (more && strcmp(argv[i], "--seed") == 0)
             o->seed = strtoull(argv[++i], NULL, 0);
@@ -121,12 +125,12 @@ int main(int argc, char **argv)
 {
     struct tester *t = calloc(1, sizeof *t);
     if (!t || !parse_options(argc, argv, &t->options)) {
-        fprintf(stderr, "usage: diff [--seed S] [--case N] [--count N] [--only OPERATION] [--mode 32|64] [--self]\n");
+        fprintf(stderr, "usage: diff [--seed S] [--case N] [--count N] [--only OPERATION] [--mode 32|64] [--engine interpret|translate] [--self]\n");
         return 2;
     }
     t->generator = generator_new(t->options.only, t->options.mode);
     t->native = native_new(BATCH);
-    t->guest = t->options.self ? NULL : guest_new();
+    t->guest = t->options.self ? NULL : guest_new(t->options.translate);
     if (!t->native) {
         printf("skipped: the host has no AVX or FSGSBASE\n");
         return 77;

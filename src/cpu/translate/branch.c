@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/* branch.c - control transfers: near jumps, calls and returns in 64-bit mode.
+ *
+ * A direct branch inside the page jumps straight to its target once that is translated. One to another page holds only while the code's translations stand, so it compares
+ * the generation of these first (engine.h: FETCH_LOCAL), and moves translate_state.page. One that may close a loop looks at cpu.requests. An indirect branch looks its target
+ * up in translate_state.jumps; when it is not there E0 does the branch, so nothing of the guest is changed before. */
+#include "cpu/translate/compile.h"
+
+/* ---- direct --------------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t patch_offset(const struct compile *c, const uint8_t *place) { return (uint32_t)(place - c->t->memory.write); }
+
+/* The stub behind `jump`, which linking will redirect. */
+static struct site *jump_stub(struct compile *c, uint8_t *jump, int32_t target)
+{
+    uint32_t number = site_new(c, SITE_JUMP);
+    struct site *site = site_at(c, number);
+    site->target = target;
+    site->patch = patch_offset(c, jump);
+    site->takes_native = c->flags != FLAGS_SAVED;
+    stub_new(c, jump, number);
+    return site;
+}
+
+static void emit_compare_zero(struct emit *e, const void *at)
+{
+    emit_op_memory(e, false, 0x83, 7, at_absolute(at)); /* CMP dword, imm8 */
+    emit_byte(e, 0);
+}
+
+/* Flags are saved. */
+static void emit_poll(struct compile *c, int32_t target)
+{
+    emit_compare_zero(c->e, (const void *)&c->cpu->requests);
+    uint32_t site = site_new(c, SITE_LEAVE);
+    site_at(c, site)->target = target;
+    stub_new(c, emit_jump_if(c->e, CC_NE), site);
+}
+
+static bool may_loop(const struct compile *c, int32_t target)
+{
+    return target <= c->block->start;
+}
+
+/* Moves translate_state.page to the page of `target`. */
+static void emit_page_move(struct compile *c, int32_t target)
+{
+    struct host_memory page = at_absolute(&c->cpu->translate.page);
+    emit_load(c->e, SCRATCH_0, page);
+    emit_add_to(c->e, SCRATCH_0, SCRATCH_0, target & ~(int32_t)0xfff);
+    emit_store(c->e, page, SCRATCH_0);
+}
+
+static void exit_to_page(struct compile *c, int32_t target)
+{
+    struct emit *e = c->e;
+    flags_save(c);
+    emit_page_move(c, target);
+    target &= 0xfff;
+    c->flags = FLAGS_SAVED;
+    if (may_loop(c, target))
+        emit_poll(c, target);
+    const void *generation_at = c->to->global ? (const void *)&c->cpu->translate.kernel_tag : &c->cpu->fetch_generation;
+    emit_op_memory(e, false, 0x81, 7, at_absolute(generation_at)); /* CMP dword, imm32 */
+    emit_u32(e, 0);
+    uint8_t *generation = e->at - 4, *stale = emit_jump_if(e, CC_NE);
+    struct site *site = jump_stub(c, emit_jump(e), target);
+    site->patch_generation = patch_offset(c, generation);
+    stub_new(c, stale, (uint32_t)(site - c->t->sites));
+}
+
+/* To `target`, from the page's start on. */
+static void exit_to(struct compile *c, int32_t target)
+{
+    if (target & ~(int32_t)0xfff) {
+        exit_to_page(c, target);
+        return;
+    }
+    if (may_loop(c, target)) {
+        flags_save(c);
+        c->flags = FLAGS_SAVED;
+        emit_poll(c, target);
+    } else if (c->flags == FLAGS_RECIPE) {
+        flags_make_native(c);
+    }
+    jump_stub(c, emit_jump(c->e), target);
+}
+
+static int32_t branch_target(const struct compile *c)
+{
+    return (int32_t)(c->block->start + c->u->offset + c->u->length + c->in.imm);
+}
+
+static void emit_jcc(struct compile *c)
+{
+    int32_t target = branch_target(c);
+    unsigned condition = insn_cond(&c->in);
+    flags_make_native(c);
+    if (!(target & ~(int32_t)0xfff) && !may_loop(c, target)) {
+        jump_stub(c, emit_jump_if(c->e, condition), target);
+    } else {
+        enum flags_place before = c->flags;
+        struct recipe recipe = c->recipe;
+        uint8_t *over = emit_jump_if(c->e, condition ^ 1);
+        exit_to(c, target);
+        emit_patch(over, c->e->at);
+        c->flags = before;
+        c->recipe = recipe;
+    }
+    exit_to(c, c->block->start + c->u->offset + c->u->length);
+}
+
+void branch_end(struct compile *c, unsigned offset)
+{
+    exit_to(c, (int32_t)(c->block->start + offset));
+}
+
+/* ---- indirect: the target is in SCRATCH_1 ------------------------------------------------------------------------------------------------------------------------ */
+
+static struct fast_jump *jumps_of(const struct compile *c) { return c->cpu->translate.jumps; }
+
+static void emit_interpret_unless(struct compile *c)
+{
+    stub_new(c, emit_jump_if(c->e, CC_NE), site_new(c, SITE_INTERPRET));
+}
+
+/* Looks the target up; afterwards SCRATCH_2 leads to the entry. */
+static void emit_find_target(struct compile *c)
+{
+    struct emit *e = c->e;
+    const struct cpu *cpu = c->cpu;
+    flags_save(c);
+    c->flags = FLAGS_SAVED;
+    emit_compare_zero(e, (const void *)&cpu->requests);
+    emit_interpret_unless(c);
+    emit_op_register(e, false, 0x89, SCRATCH_1, SCRATCH_2); /* MOV */
+    emit_op_register(e, false, 0xc1, 4, SCRATCH_2);         /* SHL: times the size of an entry */
+    emit_byte(e, 5);
+    emit_op_register(e, false, 0x81, 4, SCRATCH_2);         /* AND */
+    emit_u32(e, (FAST_JUMP_ENTRIES - 1) << 5);
+    emit_op_memory(e, true, 0x3b, SCRATCH_1, at_base(SCRATCH_2, (int32_t)(intptr_t)&jumps_of(c)->rip));
+    emit_interpret_unless(c);
+    emit_load(e, SCRATCH_0, at_absolute(c->to->global ? (const void *)&cpu->translate.kernel_tag : &cpu->fetch_tag));
+    emit_op_memory(e, true, 0x3b, SCRATCH_0, at_base(SCRATCH_2, (int32_t)(intptr_t)&jumps_of(c)->tag));
+    emit_interpret_unless(c);
+}
+_Static_assert(sizeof(struct fast_jump) == 1 << 5, "emit_find_target() scales by 32");
+
+static void emit_jump_found(struct compile *c)
+{
+    struct emit *e = c->e;
+    emit_load(e, SCRATCH_0, at_base(SCRATCH_2, (int32_t)(intptr_t)&jumps_of(c)->page));
+    emit_store(e, at_absolute(&c->cpu->translate.page), SCRATCH_0);
+    emit_op_memory(e, false, 0xff, 4, at_base(SCRATCH_2, (int32_t)(intptr_t)&jumps_of(c)->code)); /* JMP */
+}
+
+/* Stores the return address below RSP; RSP stays. */
+static void emit_return_address(struct compile *c)
+{
+    struct emit *e = c->e;
+    struct host_memory at = access_at(c, GUEST_RSP, -8, 8, true);
+    emit_load(e, SCRATCH_0, at_absolute(&c->cpu->translate.page));
+    emit_add_to(e, SCRATCH_0, SCRATCH_0, (int32_t)(c->block->start + c->u->offset + c->u->length));
+    emit_store(e, at, SCRATCH_0);
+}
+
+static void emit_indirect(struct compile *c, bool call)
+{
+    struct emit *e = c->e;
+    const struct insn *in = &c->in;
+    bool memory = in->has_mem;
+    if (memory) {
+        struct host_memory at = access_operand(c, in, 8, false, false);
+        emit_load(e, SCRATCH_1, at);
+    }
+    if (memory && call)
+        emit_store(e, at_absolute(&c->cpu->translate.temporary), SCRATCH_1);
+    if (call)
+        emit_return_address(c);
+    if (memory && call)
+        emit_load(e, SCRATCH_1, at_absolute(&c->cpu->translate.temporary));
+    else if (!memory && register_of(in->opnd[0].reg) != NO_REGISTER)
+        emit_move(e, SCRATCH_1, (unsigned)register_of(in->opnd[0].reg));
+    else if (!memory)
+        emit_load(e, SCRATCH_1, register_slot(c, in->opnd[0].reg));
+    emit_find_target(c);
+    if (call)
+        emit_add_to(e, GUEST_RSP, GUEST_RSP, -8);
+    emit_jump_found(c);
+}
+
+static void emit_ret(struct compile *c)
+{
+    int32_t pop = 8 + (c->in.nopnd ? (int32_t)(c->in.imm & 0xffff) : 0);
+    emit_load(c->e, SCRATCH_1, access_at(c, GUEST_RSP, 0, 8, false));
+    emit_find_target(c);
+    emit_add_to(c->e, GUEST_RSP, GUEST_RSP, pop);
+    emit_jump_found(c);
+}
+
+/* ---- all --------------------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+bool branch_is_possible(const struct compile *c, const struct insn *in)
+{
+    switch (in->op) {
+    case OP_RET:
+        return in->opsize == 8;
+    case OP_JCC: case OP_JMP: case OP_CALL:
+        if (in->opsize != 8)
+            return false;
+        if (in->opnd[0].kind == OPND_REL) {
+            int64_t target = (int64_t)c->block->start + c->u->offset + c->u->length + in->imm;
+            return target == (int32_t)target;
+        }
+        return in->opnd[0].kind == OPND_GPR || (in->opnd[0].kind == OPND_MEM && access_is_possible(c, in));
+    default: return false;
+    }
+}
+
+void branch_instruction(struct compile *c)
+{
+    bool direct = c->in.opnd[0].kind == OPND_REL;
+    switch (c->in.op) {
+    case OP_JCC:
+        emit_jcc(c);
+        break;
+    case OP_JMP:
+        if (direct)
+            exit_to(c, branch_target(c));
+        else
+            emit_indirect(c, false);
+        break;
+    case OP_CALL:
+        if (direct) {
+            emit_return_address(c);
+            flags_register_changes(c, GUEST_RSP);
+            emit_add_to(c->e, GUEST_RSP, GUEST_RSP, -8);
+            exit_to(c, branch_target(c));
+        } else {
+            emit_indirect(c, true);
+        }
+        break;
+    default: emit_ret(c); break;
+    }
+}

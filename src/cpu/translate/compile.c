@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT */
+/* compile.c - a decoded block into host code: ways in, segments between what E0 does, stubs behind. See private.h. */
+#include "cpu/translate/compile.h"
+
+/* ---- sites and stubs -------------------------------------------------------------------------------------------------------------------------------------------- */
+
+uint32_t site_new(struct compile *c, enum site_kind kind)
+{
+    struct translator *t = c->t;
+    if (t->site_count == SITES_MAX) {
+        c->failed = true;
+        return 0;
+    }
+    t->sites[t->site_count] = (struct site){ .kind = (uint8_t)kind, .uop = c->u->number, .owner = c->to };
+    return t->site_count++;
+}
+
+struct stub *stub_new(struct compile *c, uint8_t *jump, uint32_t site)
+{
+    if (c->stub_count == STUBS_MAX) {
+        c->failed = true;
+        c->stub_count = 0;
+    }
+    struct stub *stub = &c->stubs[c->stub_count++];
+    *stub = (struct stub){ .jump = jump, .site = site, .save = c->flags == FLAGS_NATIVE || c->flags == FLAGS_RECIPE, .base = NO_REGISTER };
+    if (c->flags == FLAGS_RECIPE)
+        stub->recipe = c->recipe;
+    return stub;
+}
+
+static void emit_leave_call(struct compile *c, uint32_t site)
+{
+    emit_call(c->e, c->t->leave);
+    emit_u32(c->e, site);
+}
+
+static void emit_stub(struct compile *c, const struct stub *stub)
+{
+    struct emit *e = c->e;
+    struct site *site = site_at(c, stub->site);
+    if (!e->full)
+        emit_patch(stub->jump, e->at);
+    if (!site->stub)
+        site->stub = (uint32_t)(e->at - c->t->memory.write);
+    if (stub->save) {
+        flags_emit_recipe(e, &stub->recipe);
+        flags_emit_save(e, c->cpu);
+    }
+    if (stub->base != NO_REGISTER)
+        emit_add_to(e, SCRATCH_1, (unsigned)stub->base, stub->disp);
+    emit_leave_call(c, stub->site);
+}
+
+/* ---- instructions with code of their own ---------------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_quiet(const struct insn *in)
+{
+    return in->op == OP_NOP || in->op == OP_ENDBR || in->op == OP_PREFETCH || in->op == OP_PREFETCHW;
+}
+
+static bool stack_is_possible(const struct compile *c, const struct insn *in)
+{
+    const struct insn_opnd *o = &in->opnd[0];
+    if (in->opsize != 8)
+        return false;
+    switch (in->op) {
+    case OP_PUSH:  return o->kind == OPND_IMM || o->kind == OPND_GPR || (o->kind == OPND_MEM && access_is_possible(c, in));
+    case OP_POP:   return o->kind == OPND_GPR;
+    case OP_LEAVE: return true;
+    default:       return false;
+    }
+}
+
+static void emit_push(struct compile *c)
+{
+    struct emit *e = c->e;
+    const struct insn_opnd *o = &c->in.opnd[0];
+    if (o->kind == OPND_MEM) {
+        emit_load(e, SCRATCH_1, access_operand(c, &c->in, 8, false, false));
+        emit_store(e, at_absolute(&c->cpu->translate.temporary), SCRATCH_1);
+    }
+    struct host_memory at = access_at(c, GUEST_RSP, -8, 8, true);
+    if (o->kind == OPND_IMM) {
+        emit_op_memory(e, true, 0xc7, 0, at);
+        emit_u32(e, (uint32_t)c->in.imm);
+    } else if (o->kind == OPND_MEM) {
+        emit_load(e, SCRATCH_1, at_absolute(&c->cpu->translate.temporary));
+        emit_store(e, at, SCRATCH_1);
+    } else {
+        emit_store(e, at, (unsigned)register_read(c, o->reg, SCRATCH_1));
+    }
+    flags_register_changes(c, GUEST_RSP);
+    emit_add_to(e, GUEST_RSP, GUEST_RSP, -8);
+}
+
+static void emit_pop(struct compile *c)
+{
+    struct emit *e = c->e;
+    unsigned reg = c->in.opnd[0].reg;
+    int host = register_of(reg);
+    struct host_memory at = access_at(c, GUEST_RSP, 0, 8, false);
+    if (host == NO_REGISTER) {
+        emit_load(e, SCRATCH_0, at);
+        emit_store(e, register_slot(c, reg), SCRATCH_0);
+    } else {
+        flags_register_changes(c, host);
+        emit_load(e, (unsigned)host, at);
+    }
+    if (reg == INSN_RSP)
+        return;
+    flags_register_changes(c, GUEST_RSP);
+    emit_add_to(e, GUEST_RSP, GUEST_RSP, 8);
+}
+
+static void emit_leave(struct compile *c)
+{
+    struct emit *e = c->e;
+    emit_load(e, SCRATCH_0, access_at(c, RBP, 0, 8, false));
+    emit_store(e, at_absolute(&c->cpu->translate.temporary), SCRATCH_0); /* flags_register_changes() may want the register */
+    flags_register_changes(c, GUEST_RSP);
+    flags_register_changes(c, RBP);
+    emit_add_to(e, GUEST_RSP, RBP, 8);
+    emit_load(e, RBP, at_absolute(&c->cpu->translate.temporary));
+}
+
+static bool lea_is_possible(const struct compile *c, const struct insn *in)
+{
+    return in->opsize >= 4 && access_is_possible(c, in);
+}
+
+static void emit_lea_guest(struct compile *c)
+{
+    const struct insn *in = &c->in;
+    int host = register_of(in->opnd[0].reg);
+    bool wide = in->opsize == 8 && in->asize == 8;
+    if (host == NO_REGISTER) {
+        access_effective(c, in, SCRATCH_0, wide);
+        emit_store(c->e, register_slot(c, in->opnd[0].reg), SCRATCH_0);
+    } else {
+        flags_register_changes(c, host);
+        access_effective(c, in, host, wide);
+    }
+}
+
+static bool divide_is_possible(const struct compile *c, const struct insn *in)
+{
+    return in->opsize >= 4 && access_is_possible(c, in);
+}
+
+/* What would be #DE on the host goes to E0. */
+static void emit_divide(struct compile *c)
+{
+    struct emit *e = c->e;
+    const struct insn *in = &c->in;
+    bool wide = in->opsize == 8;
+    int divisor = SCRATCH_1;
+    if (in->has_mem)
+        emit_op_memory(e, wide, 0x8b, SCRATCH_1, access_operand(c, in, in->opsize, false, false));
+    else
+        divisor = register_read(c, in->opnd[0].reg, SCRATCH_1);
+    flags_clobber(c);
+    if (in->op == OP_DIV) { /* the quotient fits if the high half is below the divisor: not with 0 */
+        emit_op_register(e, wide, 0x3b, RDX, (unsigned)divisor);
+        stub_new(c, emit_jump_if(e, CC_AE), site_new(c, SITE_INTERPRET));
+    } else { /* it fits if RDX is but RAX's sign, and the divisor neither 0 nor -1 */
+        emit_move(e, SCRATCH_0, RAX);
+        emit_op_register(e, wide, 0xc1, 7, SCRATCH_0);
+        emit_byte(e, wide ? 63 : 31);
+        emit_op_register(e, wide, 0x3b, SCRATCH_0, RDX);
+        stub_new(c, emit_jump_if(e, CC_NE), site_new(c, SITE_INTERPRET));
+        emit_op_memory(e, wide, 0x8d, SCRATCH_0, at_base(divisor, 1));
+        emit_op_register(e, wide, 0x83, 7, SCRATCH_0);
+        emit_byte(e, 1);
+        stub_new(c, emit_jump_if(e, CC_BE), site_new(c, SITE_INTERPRET));
+    }
+    emit_op_register(e, wide, 0xf7, in->op == OP_DIV ? 6 : 7, (unsigned)divisor);
+    c->recipe.kind = RECIPE_NONE;
+    flags_after(c, in, EFFECT_SETS);
+    c->recipe.kind = RECIPE_NONE;
+}
+
+/* ---- one instruction ------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_possible(const struct compile *c, const struct insn *in)
+{
+    if (is_quiet(in))
+        return true;
+    switch (in->op) {
+    case OP_PUSH: case OP_POP: case OP_LEAVE: return stack_is_possible(c, in);
+    case OP_LEA: return lea_is_possible(c, in);
+    case OP_DIV: case OP_IDIV: return divide_is_possible(c, in);
+    case OP_JCC: case OP_JMP: case OP_CALL: case OP_RET: return branch_is_possible(c, in);
+    case OP_BSWAP: return in->opsize >= 4 && copy_is_possible(c, in);
+    default: return copy_is_possible(c, in);
+    }
+}
+
+static bool is_branch(const struct insn *in) { return insn_op_flags(in->op) & OPF_BRANCH; }
+
+static void compile_instruction(struct compile *c)
+{
+    const struct insn *in = &c->in;
+    if (is_quiet(in))
+        return;
+    switch (in->op) {
+    case OP_PUSH:  emit_push(c); break;
+    case OP_POP:   emit_pop(c); break;
+    case OP_LEAVE: emit_leave(c); break;
+    case OP_LEA:   emit_lea_guest(c); break;
+    case OP_DIV: case OP_IDIV: emit_divide(c); break;
+    case OP_JCC: case OP_JMP: case OP_CALL: case OP_RET: branch_instruction(c); break;
+    default: copy_instruction(c); break;
+    }
+}
+
+/* ---- the block -------------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool decode(struct compile *c, unsigned number)
+{
+    c->u = &c->block->uops[number];
+    c->bytes = c->block->code + c->u->offset;
+    return insn_decode(c->bytes, c->u->length, CPU_MODE_64, &c->in) > 0 && c->u->fn != uop_fault_ud && c->u->fn != uop_fault_gp;
+}
+
+/* What a translation's start needs of the flags: the first that happens to them. */
+static enum flags_place flags_wanted(struct compile *c, unsigned end)
+{
+    for (unsigned i = 0; i < end; i++) {
+        decode(c, i);
+        bool clobbers = c->in.has_mem && c->in.op != OP_LEA && !is_quiet(&c->in);
+        clobbers |= c->in.op == OP_PUSH || c->in.op == OP_POP || c->in.op == OP_CALL || c->in.op == OP_RET || c->in.op == OP_LEAVE || c->in.op == OP_DIV || c->in.op == OP_IDIV;
+        enum flags_effect effect = flags_effect_of(&c->in);
+        if (clobbers)
+            return FLAGS_SAVED;
+        if (effect == EFFECT_SETS)
+            return FLAGS_BOTH; /* any */
+        if (effect != EFFECT_NONE)
+            return FLAGS_NATIVE;
+    }
+    return FLAGS_SAVED;
+}
+
+static bool segment_has_vectors(struct compile *c)
+{
+    for (unsigned i = 0; i < c->block->count; i++)
+        if (decode(c, i) && c->in.op >= OP_EMMS && is_possible(c, &c->in))
+            return true;
+    return false;
+}
+
+/* Leaves to the block's start unless the guest's vector registers are in the host's. Flags are saved. */
+static void emit_vectors_check(struct compile *c)
+{
+    if (!c->to->vectors)
+        return;
+    emit_op_memory(c->e, false, 0x83, 7, at_absolute(&c->cpu->translate.vectors_live)); /* CMP dword, 0 */
+    emit_byte(c->e, 0);
+    c->u = &c->block->uops[0];
+    c->flags = FLAGS_SAVED;
+    uint32_t site = site_new(c, SITE_LEAVE);
+    site_at(c, site)->target = c->block->start;
+    stub_new(c, emit_jump_if(c->e, CC_E), site);
+}
+
+static void emit_start(struct compile *c, unsigned end)
+{
+    struct emit *e = c->e;
+    struct translation *to = c->to;
+    enum flags_place wanted = flags_wanted(c, end);
+    uint8_t *native = e->at;
+    if (wanted == FLAGS_SAVED || to->vectors)
+        flags_emit_save(e, c->cpu);
+    to->saved = e->at;
+    emit_vectors_check(c);
+    to->saved_live = to->native_live = to->native = e->at;
+    if (wanted == FLAGS_SAVED || to->vectors)
+        to->native = native;
+    c->flags = wanted == FLAGS_BOTH ? FLAGS_NATIVE : FLAGS_SAVED;
+    if (wanted == FLAGS_SAVED)
+        to->native_live = native;
+    if (wanted != FLAGS_NATIVE)
+        return;
+    flags_make_native(c);
+    to->native_live = e->at;
+    if (!to->vectors)
+        to->native = e->at;
+    c->flags = FLAGS_NATIVE;
+}
+
+static void entry_add(struct compile *c, unsigned number, uint8_t *code)
+{
+    struct translation *to = c->to;
+    to->entry[to->entry_count].uop = number;
+    to->entry[to->entry_count].code = code;
+    to->entry[to->entry_count++].handler = NULL;
+}
+
+/* Instructions [number, end) without one for E0, and whether a branch ends them. */
+static unsigned segment_end(struct compile *c, unsigned number)
+{
+    while (number < c->block->count && decode(c, number) && is_possible(c, &c->in))
+        number++;
+    return number;
+}
+
+static void compile_segment(struct compile *c, unsigned number, unsigned end)
+{
+    c->recipe.kind = RECIPE_NONE;
+    if (number) {
+        c->flags = FLAGS_SAVED;
+        entry_add(c, number, c->e->at);
+    } else {
+        emit_start(c, end);
+        entry_add(c, 0, c->to->saved_live);
+    }
+    for (unsigned i = number; i < end && !c->failed; i++) {
+        decode(c, i);
+        compile_instruction(c);
+    }
+    if (end < c->block->count) {
+        c->u = &c->block->uops[end];
+        flags_save(c);
+        c->flags = FLAGS_SAVED;
+        emit_leave_call(c, site_new(c, SITE_INTERPRET));
+    } else if (!is_branch(&c->in)) {
+        branch_end(c, c->block->bytes);
+    }
+}
+
+static bool is_worth_it(const struct compile *c, unsigned number, unsigned end)
+{
+    return (end > number && c->cpu->vm->hot == 1 /* a test's wish */) || end - number >= SEGMENT_MIN || (end == c->block->count && end > number);
+}
+
+static void emit_dead(struct compile *c)
+{
+    c->u = &c->block->uops[0];
+    uint32_t site = site_new(c, SITE_LEAVE);
+    site_at(c, site)->target = c->block->start;
+    c->to->dead = c->e->at;
+    emit_leave_call(c, site);
+}
+
+static void compile_segments(struct compile *c)
+{
+    for (unsigned number = 0; number < c->block->count && c->to->entry_count < ENTRIES_MAX && !c->failed;) {
+        unsigned end = segment_end(c, number);
+        if (is_worth_it(c, number, end))
+            compile_segment(c, number, end);
+        number = end + 1;
+    }
+}
+
+/* Whether the running code was found by a global translation: then changes of others are nothing to it. */
+static bool is_global_code(struct cpu *cpu, const struct block *b)
+{
+    const struct tlb_entry *e = cpu_tlb_entry(cpu, cpu->state.rip);
+    return engine_key_rights(b->key) < TLB_USER && e->exec_tag == (cpu->state.rip & TLB_PAGE_MASK) && e->info & TLB_INFO_GLOBAL;
+}
+
+struct translation *compile_block(struct cpu *cpu, struct block *b)
+{
+    struct translator *t = cpu->translator;
+    struct translation *to = &t->records[t->record_count];
+    *to = (struct translation){ .block = b };
+    struct compile c = { .cpu = cpu, .t = t, .e = &t->emit, .block = b, .to = to };
+    uint8_t *start = t->emit.at;
+    uint32_t sites = t->site_count;
+    to->vectors = segment_has_vectors(&c);
+    to->global = is_global_code(cpu, b);
+    compile_segments(&c);
+    for (unsigned i = 0; i < c.stub_count && !c.failed; i++)
+        emit_stub(&c, &c.stubs[i]);
+    if (to->entry_count)
+        emit_dead(&c);
+    if (c.failed || t->emit.full || !to->entry_count) {
+        t->emit.at = start;
+        t->site_count = sites;
+        return NULL;
+    }
+    t->record_count++;
+    return to;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* compile.h - one block on its way to host code: between compile.c, flags.c, access.c, copy.c and branch.c. */
+#ifndef CPU_TRANSLATE_COMPILE_H
+#define CPU_TRANSLATE_COMPILE_H
+
+#include "cpu/translate/private.h"
+
+/* Where the guest's arithmetic flags are. */
+enum flags_place {
+    FLAGS_NATIVE, /* RFLAGS only                                             */
+    FLAGS_SAVED,  /* translate_state.flags only                              */
+    FLAGS_BOTH,
+    FLAGS_RECIPE, /* in neither: compile.recipe brings them back             */
+};
+
+/* How to bring the flags back: an instruction that sets them all from registers that still hold what they held. */
+struct recipe {
+    bool wide;
+    uint8_t size;         /* operand bytes: 1, 2, 4, 8                                  */
+    enum recipe_kind { RECIPE_NONE, RECIPE_COMPARE, RECIPE_TEST, RECIPE_ADD, RECIPE_SUBTRACT } kind;
+    int first, second;    /* host registers; second NO_REGISTER: `value`               */
+    int32_t value;        /* ADD, SUBTRACT: first is the result, value was added        */
+};
+
+/* What an instruction does to the arithmetic flags. */
+enum flags_effect {
+    EFFECT_NONE,
+    EFFECT_SETS,     /* all six, whatever they were (or leaves them undefined)           */
+    EFFECT_SETS_BUT_CARRY, /* INC, DEC                                                   */
+    EFFECT_READS,    /* and changes none                                                 */
+    EFFECT_MIXES,    /* reads some, or may leave some as they are                        */
+};
+
+enum { STUBS_MAX = 192 };
+
+/* A stub to be written behind the block. */
+struct stub {
+    uint8_t *jump;         /* the displacement that leads to it, writable view           */
+    uint32_t site;
+    bool save;             /* flags are in RFLAGS: save them                             */
+    struct recipe recipe;  /* or are to be made first                                    */
+    int base;              /* SITE_READ, SITE_WRITE: SCRATCH_1 = base + disp             */
+    int32_t disp;
+};
+
+struct compile {
+    struct cpu *cpu;
+    struct translator *t;
+    struct emit *e;
+    struct block *block;
+    struct translation *to;
+    const struct uop *u;   /* the instruction at work */
+    struct insn in;
+    const uint8_t *bytes;
+    enum flags_place flags;
+    struct recipe recipe;
+    struct stub stubs[STUBS_MAX];
+    unsigned stub_count;
+    bool failed;           /* the block as a whole */
+};
+
+/* flags.c */
+enum flags_effect flags_effect_of(const struct insn *);
+void flags_clobber(struct compile *);                /* call before code of ours that changes RFLAGS */
+void flags_save(struct compile *);                   /* flags are in translate_state.flags (too)     */
+void flags_make_native(struct compile *);            /* flags are in RFLAGS (too)                    */
+void flags_before(struct compile *, enum flags_effect);
+void flags_after(struct compile *, const struct insn *, enum flags_effect);
+void flags_register_changes(struct compile *, int host_register); /* before an instruction that changes it */
+void flags_emit_save(struct emit *, struct cpu *);
+void flags_emit_recipe(struct emit *, const struct recipe *);
+
+/* access.c */
+bool access_is_possible(const struct compile *, const struct insn *);
+/* The operand of `size` bytes at the ModRM address, ready for one host instruction; uses SCRATCH_0 to 2, leaves SCRATCH_0 free. */
+struct host_memory access_operand(struct compile *, const struct insn *, unsigned size, bool write, bool aligned);
+/* The same at host register + disp (a guest register's, or SCRATCH_1). */
+struct host_memory access_at(struct compile *, int base, int32_t disp, unsigned size, bool write);
+void access_effective(struct compile *, const struct insn *, int to, bool wide); /* LEA */
+
+/* copy.c */
+int register_of(unsigned guest);                     /* the host register, NO_REGISTER: in memory    */
+struct host_memory register_slot(const struct compile *, unsigned guest);
+int register_read(struct compile *, unsigned guest, int scratch); /* the host register that holds it */
+bool copy_is_possible(const struct compile *, const struct insn *);
+void copy_instruction(struct compile *);
+
+/* branch.c */
+bool branch_is_possible(const struct compile *, const struct insn *);
+void branch_instruction(struct compile *);
+void branch_end(struct compile *, unsigned offset);  /* the block just goes on at `offset`           */
+
+/* compile.c */
+uint32_t site_new(struct compile *, enum site_kind);
+struct stub *stub_new(struct compile *, uint8_t *jump, uint32_t site); /* with the flags as they are now */
+static inline struct site *site_at(const struct compile *c, uint32_t site) { return &c->t->sites[site]; }
+
+#endif

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* flags.c - where the arithmetic flags are, and their ways from one place to the other. See private.h. */
+#include "cpu/translate/compile.h"
+
+static bool shift_is_zero(const struct insn *in, unsigned count_operand)
+{
+    unsigned mask = in->opnd[0].size == 8 ? 63 : 31;
+    return !((unsigned)in->imm & mask) || in->opnd[count_operand].kind != OPND_IMM;
+}
+
+enum flags_effect flags_effect_of(const struct insn *in)
+{
+    switch (in->op) {
+    case OP_ADD: case OP_OR: case OP_AND: case OP_SUB: case OP_XOR: case OP_CMP: case OP_TEST: case OP_NEG: case OP_XADD: case OP_CMPXCHG:
+    case OP_MUL: case OP_IMUL: case OP_DIV: case OP_IDIV: case OP_BSF: case OP_BSR: case OP_TZCNT: case OP_LZCNT: case OP_POPCNT:
+    case OP_ANDN: case OP_BLSI: case OP_BLSMSK: case OP_BLSR: case OP_BEXTR: case OP_BZHI:
+    case OP_COMISS: case OP_COMISD: case OP_UCOMISS: case OP_UCOMISD: case OP_PTEST: case OP_VTESTPS: case OP_VTESTPD:
+    case OP_PCMPESTRI: case OP_PCMPESTRM: case OP_PCMPISTRI: case OP_PCMPISTRM:
+        return EFFECT_SETS;
+    case OP_SHL: case OP_SHR: case OP_SAR:
+        return shift_is_zero(in, 1) ? EFFECT_MIXES : EFFECT_SETS;
+    case OP_SHLD: case OP_SHRD:
+        return shift_is_zero(in, 2) ? EFFECT_MIXES : EFFECT_SETS;
+    case OP_INC: case OP_DEC:
+        return EFFECT_SETS_BUT_CARRY;
+    default: break;
+    }
+    unsigned flags = insn_op_flags(in->op);
+    return flags & OPF_WRITES_FLAGS ? EFFECT_MIXES : flags & OPF_READS_FLAGS ? EFFECT_READS : EFFECT_NONE;
+}
+
+/* PUSHFQ; POP */
+void flags_emit_save(struct emit *e, struct cpu *cpu)
+{
+    emit_byte(e, 0x9c);
+    emit_op_memory(e, false, 0x8f, 0, at_absolute(&cpu->translate.flags));
+}
+
+/* SAHF knows all but OF, which an addition makes from its bit (3 of the second byte; bit 1 there, IF, may be set or not). */
+static void emit_restore(struct emit *e, struct cpu *cpu)
+{
+    uint8_t *flags = (uint8_t *)&cpu->translate.flags;
+    emit_move(e, SCRATCH_0, RAX);
+    emit_op_memory(e, false, 0x8a, 4 /* AH */, at_absolute(flags));
+    emit_op_memory(e, false, 0x8a, RAX /* AL */, at_absolute(flags + 1));
+    emit_bytes(e, "\x04\x78\x9e", 3); /* ADD AL, 0x78; SAHF */
+    emit_move(e, RAX, SCRATCH_0);
+}
+
+/* op first, second or value, of the recipe's size: `opcode` is the r/m, r form of 16 bits and more (0x39 CMP, 0x85 TEST, 0x01 ADD, 0x29 SUB). */
+static void emit_recipe_op(struct emit *e, const struct recipe *r, unsigned opcode, int first)
+{
+    bool test = opcode == 0x85, byte = r->size == 1;
+    if (r->size == 2)
+        emit_byte(e, 0x66);
+    unsigned rex = (r->wide ? 8u : 0) | (first > 7 ? 1u : 0) | (r->second > 7 ? 4u : 0);
+    if (!rex && byte && (first > 3 || r->second > 3))
+        rex = 0x40; /* SPL .. DIL */
+    if (rex)
+        emit_byte(e, 0x40 | rex);
+    if (r->second != NO_REGISTER) {
+        emit_byte(e, opcode - byte);
+        emit_byte(e, 0xc0 | ((unsigned)r->second & 7) << 3 | ((unsigned)first & 7));
+        return;
+    }
+    emit_byte(e, (test ? 0xf7u : 0x81u) - byte);
+    emit_byte(e, 0xc0 | (test ? 0 : opcode & 0x38) | ((unsigned)first & 7));
+    if (byte)
+        emit_byte(e, (uint8_t)r->value);
+    else if (r->size == 2)
+        emit_bytes(e, (uint8_t[]){ (uint8_t)r->value, (uint8_t)(r->value >> 8) }, 2);
+    else
+        emit_u32(e, (uint32_t)r->value);
+}
+
+void flags_emit_recipe(struct emit *e, const struct recipe *r)
+{
+    switch (r->kind) {
+    case RECIPE_COMPARE: emit_recipe_op(e, r, 0x39, r->first); break;
+    case RECIPE_TEST:    emit_recipe_op(e, r, 0x85, r->first); break;
+    case RECIPE_ADD: /* undo, and do again */
+        emit_move(e, SCRATCH_0, (unsigned)r->first);
+        emit_recipe_op(e, r, 0x29, SCRATCH_0);
+        emit_recipe_op(e, r, 0x01, SCRATCH_0);
+        break;
+    case RECIPE_SUBTRACT:
+        emit_move(e, SCRATCH_0, (unsigned)r->first);
+        emit_recipe_op(e, r, 0x01, SCRATCH_0);
+        emit_recipe_op(e, r, 0x29, SCRATCH_0);
+        break;
+    case RECIPE_NONE: break;
+    }
+}
+
+void flags_make_native(struct compile *c)
+{
+    if (c->flags == FLAGS_RECIPE) {
+        flags_emit_recipe(c->e, &c->recipe);
+        c->flags = FLAGS_NATIVE;
+    } else if (c->flags == FLAGS_SAVED) {
+        emit_restore(c->e, c->cpu);
+        c->flags = FLAGS_BOTH;
+    }
+}
+
+void flags_save(struct compile *c)
+{
+    if (c->flags == FLAGS_RECIPE)
+        flags_make_native(c);
+    if (c->flags == FLAGS_NATIVE) {
+        flags_emit_save(c->e, c->cpu);
+        c->flags = FLAGS_BOTH;
+    }
+}
+
+void flags_clobber(struct compile *c)
+{
+    if (c->flags == FLAGS_NATIVE && c->recipe.kind) {
+        c->flags = FLAGS_RECIPE;
+    } else if (c->flags != FLAGS_RECIPE) {
+        flags_save(c);
+        c->flags = FLAGS_SAVED;
+    }
+}
+
+void flags_register_changes(struct compile *c, int host_register)
+{
+    if (!c->recipe.kind || (c->recipe.first != host_register && c->recipe.second != host_register))
+        return;
+    if (c->flags == FLAGS_RECIPE)
+        flags_save(c);
+    c->recipe.kind = RECIPE_NONE;
+}
+
+void flags_before(struct compile *c, enum flags_effect effect)
+{
+    if (effect == EFFECT_SETS_BUT_CARRY && c->flags == FLAGS_SAVED) {
+        emit_op_memory(c->e, false, 0x0fba, 4, at_absolute(&c->cpu->translate.flags)); /* BT: CF alone is needed */
+        emit_byte(c->e, 0);
+    } else if (effect == EFFECT_READS || effect == EFFECT_MIXES || effect == EFFECT_SETS_BUT_CARRY) {
+        flags_make_native(c);
+    }
+}
+
+/* Whether the operand is a whole register that has a host register. */
+static bool is_pinned(const struct insn_opnd *o) { return o->kind == OPND_GPR && register_of(o->reg) != NO_REGISTER; }
+
+static struct recipe recipe_of(const struct insn *in)
+{
+    const struct insn_opnd *to = &in->opnd[0], *from = &in->opnd[1];
+    struct recipe r = { .wide = to->size == 8, .size = to->size, .second = NO_REGISTER };
+    if (!is_pinned(to) || (from->kind != OPND_IMM && !is_pinned(from)))
+        from = NULL;
+    bool logic = in->op == OP_AND || in->op == OP_OR || in->op == OP_XOR;
+    if (!is_pinned(to) || (!from && !logic))
+        return r;
+    r.first = register_of(to->reg);
+    if (logic) { /* the flags follow from the result alone */
+        r.second = r.first;
+        r.kind = RECIPE_TEST;
+        return r;
+    }
+    if (from->kind == OPND_IMM)
+        r.value = (int32_t)in->imm;
+    else
+        r.second = register_of(from->reg);
+    if (in->op == OP_CMP)
+        r.kind = RECIPE_COMPARE;
+    else if (in->op == OP_TEST)
+        r.kind = RECIPE_TEST;
+    else if (r.first != r.second && (in->op == OP_ADD || in->op == OP_SUB))
+        r.kind = in->op == OP_ADD ? RECIPE_ADD : RECIPE_SUBTRACT;
+    return r;
+}
+
+void flags_after(struct compile *c, const struct insn *in, enum flags_effect effect)
+{
+    if (effect == EFFECT_NONE || effect == EFFECT_READS)
+        return;
+    c->flags = FLAGS_NATIVE;
+    c->recipe = effect == EFFECT_SETS ? recipe_of(in) : (struct recipe){ .kind = RECIPE_NONE };
+}

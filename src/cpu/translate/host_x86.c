@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+#include "cpu/translate/host.h"
+
+#include "base/bits.h"
+#include "cpu/cpuid.h"
+
+static void leaf(uint32_t fn, uint32_t sub, uint32_t out[4])
+{
+    uint32_t highest;
+    __asm__ volatile("cpuid" : "=a"(highest) : "a"(fn & 0x80000000) : "ebx", "ecx", "edx");
+    out[0] = out[1] = out[2] = out[3] = 0;
+    if (fn <= highest)
+        __asm__ volatile("cpuid" : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3]) : "a"(fn), "c"(sub));
+}
+
+/* XCR0 says which registers the operating system keeps (SDM volume 1, 13.3): x87, SSE and AVX are wanted. */
+static bool keeps_avx(void)
+{
+    uint32_t out[4], low, high;
+    leaf(1, 0, out);
+    if (!(out[2] >> 27 & 1))
+        return false;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low & 6) == 6;
+}
+
+void host_features(uint64_t features[4])
+{
+    static const uint8_t of_avx[] = { FEATURE_AVX, FEATURE_AVX2, FEATURE_FMA, FEATURE_F16C, FEATURE_VAES, FEATURE_VPCLMULQDQ };
+    cpuid_features(leaf, features);
+    for (unsigned i = 0; !keeps_avx() && i < ARRAY_LEN(of_avx); i++)
+        features[of_avx[i] / 64] &= ~BIT(of_avx[i] % 64);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* none.c - hosts without a translator: the interpreter does all. */
+#include "cpu/translate/translate.h"
+
+#include <string.h>
+
+int translate_new(struct cpu *cpu, const char **why, struct err *err)
+{
+    (void)err;
+    cpu->translator = NULL;
+    *why = "there is no translator for this host";
+    return 0;
+}
+
+void translate_free(struct cpu *cpu) { (void)cpu; }
+
+void translate_statistics_get(const struct cpu *cpu, struct translate_statistics *out)
+{
+    (void)cpu;
+    memset(out, 0, sizeof *out);
+}
+
+void translate_block(struct cpu *cpu, struct block *b) { (void)cpu, (void)b; }
+const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned number) { (void)cpu, (void)b, (void)number; return NULL; }
+translate_handler *translate_handler_of(const struct uop *u) { (void)u; return NULL; }
+void translate_forget(struct cpu *cpu, struct block *b) { (void)cpu, (void)b; }
+void translate_flush(struct cpu *cpu) { (void)cpu; }
+void translate_tlb_flush_all(struct cpu *cpu) { (void)cpu; }
+void translate_tlb_flush_nonglobal(struct cpu *cpu) { (void)cpu; }
+void translate_tlb_flush_page(struct cpu *cpu, uint64_t linear) { (void)cpu, (void)linear; }
+bool translate_has_room(const struct cpu *cpu) { (void)cpu; return false; }
+
+bool translate_arm_page(struct cpu *cpu, struct mem_block *memory, size_t offset)
+{
+    (void)cpu;
+    mem_block_arm_code(memory, offset);
+    return false;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* private.h - inside the translator.
+ *
+ * Registers in translated code. Eleven guest registers are in the host registers of the same name, RSP in R15; R10, R11, R14 and R15 stay in cpu_state.gpr, since the host
+ * needs a stack pointer and we need three registers to work with: R10, R11, R14 (SCRATCH_0 to 2). Vector registers are the host's while `vectors_live`. struct cpu is
+ * below 2 GiB, so its fields have absolute addresses and need no base register.
+ *
+ * Flags. The guest's arithmetic flags are in RFLAGS where instructions left them. What we need flags for ourselves - comparing tags - clobbers them, so before that
+ * they go to translate_state.flags, or they are remembered as a recipe: a comparison whose operands still stand, to be done again when somebody wants to know. At
+ * every point where E0 may take over they can be had, so that what a fault pushes is exact.
+ *
+ * Memory. An access computes the linear address, looks into the fast TLB of the block's rights and uses the host address found. Anything else - a miss, a page crossing -
+ * leaves by a stub to translate_run(), which fills the entry and goes on at the access, or hands the instruction to E0.
+ *
+ * Addresses. A block is where its bytes are in memory, not at an address; translate_state.page says at which page the running code is, and everything is relative to it.
+ */
+#ifndef CPU_TRANSLATE_PRIVATE_H
+#define CPU_TRANSLATE_PRIVATE_H
+
+#include "cpu/engine_private.h"
+#include "cpu/flags.h"
+#include "cpu/handlers.h"
+#include "cpu/translate/code_memory.h"
+#include "cpu/translate/emit.h"
+#include "cpu/translate/translate.h"
+
+enum { SCRATCH_0 = R10, SCRATCH_1 = R11, SCRATCH_2 = R14, GUEST_RSP = R15 };
+
+enum {
+    CODE_BYTES = 32 << 20,        /* of the code cache of one vCPU                                  */
+    CODE_BLOCK_MAX = 32 << 10,    /* room that a block's translation always finds                   */
+    SITES_MAX = 1 << 19,
+    ENTRIES_MAX = 8,              /* of one translation: its start, and behind what E0 did for it   */
+    SEGMENT_MIN = 3,              /* instructions between two that E0 does, to be worth an entry    */
+    MXCSR_MASKS = 0x1f80,
+};
+
+/* A place where translated code is left. */
+enum site_kind {
+    SITE_READ, SITE_WRITE,  /* missed the fast TLB: fill and go on at `resume`, or as SITE_INTERPRET */
+    SITE_INTERPRET,         /* E0 does `uop` and what follows                                        */
+    SITE_JUMP,              /* a direct branch whose target is not linked: to `target`               */
+    SITE_LEAVE,             /* a request waits; go on at `target`                                    */
+};
+
+struct site {
+    uint8_t kind, uop;
+    bool takes_native;                 /* SITE_JUMP: flags are in RFLAGS when linked                 */
+    uint8_t size;                      /* of the access                                              */
+    int32_t target;                    /* from translate_state.page on                               */
+    uint32_t resume;                   /* offset in the code memory                                  */
+    uint32_t patch, patch_generation;  /* SITE_JUMP: the displacement; the generation compared, 0: none */
+    uint32_t stub;                     /* where the displacement leads while not linked              */
+    struct translation *owner, *to;    /* to: linked with                                            */
+    struct site *next, *previous;      /* in to->incoming                                            */
+};
+
+struct translation {
+    struct block *block;
+    /* Ways in at its start, in the writable view: flags are in RFLAGS, or in translate_state.flags; and it is known that the guest's vector registers are in
+     * the host's if it wants them (live), or that is looked at. */
+    uint8_t *native, *saved, *native_live, *saved_live;
+    uint8_t *dead;                     /* stub that leaves to the start                              */
+    struct site *incoming;
+    bool vectors;                      /* wants vectors_live                                         */
+    bool global;                       /* compares the kernel's tag instead of all translations' generation */
+    unsigned entry_count;
+    struct { unsigned uop; uint8_t *code; uop_fn *handler; } entry[ENTRIES_MAX];
+};
+
+struct translator {
+    struct code_memory memory;
+    struct emit emit;
+    uint8_t *code_start;               /* behind the thunks                                          */
+    uint8_t *leave;                    /* thunk: call it, the site's number follows                  */
+    void (*enter)(const void *code);   /* thunk: runs translated code until it leaves                */
+    void (*enter_vectors)(const void *code);
+    struct site *sites;
+    uint32_t site_count;
+    struct translation *records;       /* bump allocated                                             */
+    uint32_t record_count, record_max;
+    struct site *link;                 /* just left by it; to be joined with what runs next          */
+    uint64_t link_rip;
+    uint64_t features[4];              /* of the host, as struct cpu's                               */
+    bool lock;                         /* several vCPUs: LOCK is needed                              */
+    bool avx;                          /* the host has YMM registers                                 */
+    uint16_t filled[FAST_TLB_SETS * FAST_TLB_ENTRIES];
+    uint32_t filled_count;
+    struct translate_statistics statistics;
+};
+
+/* thunks.c: the code that enters and leaves translated code. */
+void thunks_emit(struct cpu *);
+
+/* compile.c: the whole of a block. NULL: nothing worth it, or no room (then emit.full). */
+struct translation *compile_block(struct cpu *, struct block *);
+
+#endif

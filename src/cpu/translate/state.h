@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* state.h - what translated code shares with the rest of a vCPU: its part of struct cpu. Translated code reaches it at absolute addresses. */
+#ifndef CPU_TRANSLATE_STATE_H
+#define CPU_TRANSLATE_STATE_H
+
+#include <stdint.h>
+
+enum {
+    FAST_TLB_ENTRIES = 512,   /* powers of two */
+    FAST_JUMP_ENTRIES = 2048,
+    FAST_TLB_SETS = 3,        /* TLB_SUPERVISOR, TLB_SUPERVISOR_SMAP, TLB_USER */
+};
+#define FAST_NO_TAG UINT64_MAX
+
+/* A translation of the engine's TLB, in the form that translated code wants: tags are linear page numbers. A write tag stands only while stores to the page
+ * need nobody's notice (no decoded code, no dirty log): who arms a page's flags stops the vCPUs and drops it. */
+struct fast_tlb { uint64_t read_tag, write_tag, addend, info; };
+
+/* Where the translation at a linear address is, while `tag` equals the tag of the running code's kind: translate_state.jump_tags[]. */
+struct fast_jump { uint64_t rip, tag, code, page; };
+
+struct translate_state {
+    uint64_t page;          /* linear address of the page that the running code lies in               */
+    uint64_t flags;         /* arithmetic flags while they are not in the host's                       */
+    uint64_t linear;        /* of the access that missed; of a branch's target                        */
+    uint64_t temporary;
+    uint64_t host_stack;    /* of whoever called translated code                                      */
+    uint64_t kernel_tag;    /* fetch_tag without what a change of the local translations moves        */
+    uint32_t site;          /* where translated code was left: index into the translator's sites      */
+    uint32_t host_mxcsr;
+    uint32_t vectors_live;  /* the guest's vector registers and MXCSR are in the host's               */
+    struct fast_tlb tlb[FAST_TLB_SETS][FAST_TLB_ENTRIES];
+    struct fast_jump jumps[FAST_JUMP_ENTRIES];
+};
+
+#endif

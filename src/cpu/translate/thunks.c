@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* thunks.c - the code on the way into translated code and out of it. */
+#include "cpu/translate/private.h"
+
+/* The System V ABI's callee-saved registers. */
+static const uint8_t kept[] = { RBX, RBP, R12, R13, R14, R15 };
+
+/* Guest registers that are in host registers: gpr number, host register. */
+static const uint8_t pinned[][2] = { { REG_RAX, RAX }, { REG_RCX, RCX }, { REG_RDX, RDX }, { REG_RBX, RBX }, { REG_RSP, GUEST_RSP }, { REG_RBP, RBP },
+    { REG_RSI, RSI }, { REG_RDI, RDI }, { 8, R8 }, { 9, R9 }, { 12, R12 }, { 13, R13 } };
+
+static void emit_push(struct emit *e, unsigned reg) { emit_opcode(e, reg >> 3, 0x50 | (reg & 7)); }
+static void emit_pop(struct emit *e, unsigned reg) { emit_opcode(e, reg >> 3, 0x58 | (reg & 7)); }
+
+/* VMOVUPS ymm or MOVUPS xmm, to (0x10) or from (0x11) the register. */
+static void emit_vector_move(struct emit *e, bool ymm, unsigned opcode, unsigned reg, const void *at)
+{
+    struct host_memory m = at_absolute(at);
+    if (!ymm) {
+        emit_op_memory(e, false, 0x0f00 | opcode, reg, m);
+        return;
+    }
+    emit_byte(e, 0xc5);
+    emit_byte(e, reg > 7 ? 0x7c : 0xfc);
+    emit_byte(e, opcode);
+    emit_modrm(e, reg, &m);
+}
+
+enum { LDMXCSR = 2, STMXCSR = 3 };
+static void emit_mxcsr(struct emit *e, unsigned which, const void *at) { emit_op_memory(e, false, 0x0fae, which, at_absolute(at)); }
+
+static void emit_store_constant(struct emit *e, const uint32_t *at, uint32_t value)
+{
+    emit_op_memory(e, false, 0xc7, 0, at_absolute(at));
+    emit_u32(e, value);
+}
+
+static void emit_vectors_in(struct emit *e, struct cpu *cpu, bool ymm)
+{
+    emit_mxcsr(e, STMXCSR, &cpu->translate.host_mxcsr);
+    emit_mxcsr(e, LDMXCSR, &cpu->state.mxcsr);
+    for (unsigned i = 0; i < 16; i++)
+        emit_vector_move(e, ymm, 0x10, i, &cpu->state.vec[i]);
+    emit_store_constant(e, &cpu->translate.vectors_live, 1);
+}
+
+static void emit_vectors_out(struct emit *e, struct cpu *cpu, bool ymm)
+{
+    for (unsigned i = 0; i < 16; i++)
+        emit_vector_move(e, ymm, 0x11, i, &cpu->state.vec[i]);
+    emit_mxcsr(e, STMXCSR, &cpu->state.mxcsr);
+    emit_mxcsr(e, LDMXCSR, &cpu->translate.host_mxcsr);
+    emit_store_constant(e, &cpu->translate.vectors_live, 0);
+    if (ymm)
+        emit_bytes(e, "\xc5\xf8\x77", 3); /* VZEROUPPER: the ABI's state between functions */
+}
+
+static void *emit_enter(struct cpu *cpu, bool vectors)
+{
+    struct translator *t = cpu->translator;
+    struct emit *e = &t->emit;
+    uint8_t *start = emit_here(e);
+    for (unsigned i = 0; i < ARRAY_LEN(kept); i++)
+        emit_push(e, kept[i]);
+    emit_add_to(e, RSP, RSP, -8); /* aligned to 16 */
+    emit_store(e, at_absolute(&cpu->translate.host_stack), RSP);
+    if (vectors)
+        emit_vectors_in(e, cpu, t->avx);
+    emit_move(e, SCRATCH_0, RDI);
+    for (unsigned i = 0; i < ARRAY_LEN(pinned); i++)
+        emit_load(e, pinned[i][1], at_absolute(&cpu->state.gpr[pinned[i][0]]));
+    emit_op_register(e, false, 0xff, 4, SCRATCH_0); /* JMP */
+    return start;
+}
+
+static uint8_t *emit_leave(struct cpu *cpu)
+{
+    struct translator *t = cpu->translator;
+    struct emit *e = &t->emit;
+    uint8_t *start = e->at;
+    emit_pop(e, SCRATCH_0);
+    emit_op_memory(e, false, 0x8b, SCRATCH_0, at_base(SCRATCH_0, 0));
+    emit_op_memory(e, false, 0x89, SCRATCH_0, at_absolute(&cpu->translate.site));
+    emit_store(e, at_absolute(&cpu->translate.linear), SCRATCH_1);
+    for (unsigned i = 0; i < ARRAY_LEN(pinned); i++)
+        emit_store(e, at_absolute(&cpu->state.gpr[pinned[i][0]]), pinned[i][1]);
+    emit_op_memory(e, false, 0x83, 7, at_absolute(&cpu->translate.vectors_live)); /* CMP dword, 0 */
+    emit_byte(e, 0);
+    uint8_t *none = emit_jump_if(e, CC_E);
+    emit_vectors_out(e, cpu, t->avx);
+    emit_patch(none, e->at);
+    emit_load(e, RSP, at_absolute(&cpu->translate.host_stack));
+    emit_add_to(e, RSP, RSP, 8);
+    for (unsigned i = ARRAY_LEN(kept); i-- > 0;)
+        emit_pop(e, kept[i]);
+    emit_byte(e, 0xc3);
+    return start;
+}
+
+void thunks_emit(struct cpu *cpu)
+{
+    struct translator *t = cpu->translator;
+    void *enter = emit_enter(cpu, false), *enter_vectors = emit_enter(cpu, true);
+    memcpy(&t->enter, &enter, sizeof enter); /* ISO C has no cast from an object's to a function's pointer */
+    memcpy(&t->enter_vectors, &enter_vectors, sizeof enter_vectors);
+    t->leave = emit_leave(cpu);
+    t->code_start = t->emit.at;
+}

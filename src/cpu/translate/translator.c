@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+/* translator.c - the life of translations: made, entered, left, linked, forgotten; and the fast TLB that they use. See translate.h and private.h.
+ *
+ * What is trusted: nothing of the guest. Translated code reaches guest memory by addends of the fast TLB alone, and these come from the engine's TLB.
+ * Limits: CODE_BYTES of code and SITES_MAX places to leave it for a vCPU; when either is used up everything is translated anew as it is needed.
+ * Locking: owner's thread; translate_arm_page() touches other vCPUs' fast TLBs while they stand still.
+ */
+#include <stdlib.h>
+
+#include "cpu/translate/host.h"
+#include "cpu/translate/private.h"
+
+/* ---- life ---------------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_low(const struct cpu *cpu) { return (uintptr_t)cpu + sizeof *cpu <= INT32_MAX; }
+
+static const char *translator_make(struct cpu *cpu, struct translator *t)
+{
+    if (!is_low(cpu))
+        return "there is no memory below 2 GiB";
+    const char *why = code_memory_new(&t->memory, CODE_BYTES);
+    if (why)
+        return why;
+    t->record_max = SITES_MAX / 4;
+    t->sites = calloc(SITES_MAX, sizeof *t->sites);
+    t->records = calloc(t->record_max, sizeof *t->records);
+    return t->sites && t->records ? NULL : "there is not enough memory";
+}
+
+static void translator_destroy(struct translator *t)
+{
+    if (t->memory.size)
+        code_memory_free(&t->memory);
+    free(t->sites);
+    free(t->records);
+    free(t);
+}
+
+int translate_new(struct cpu *cpu, const char **why, struct err *err)
+{
+    struct translator *t = calloc(1, sizeof *t);
+    if (!t)
+        return err_set(err, ERR_HOST, "no memory for the translator of vCPU %u", cpu->index);
+    *why = translator_make(cpu, t);
+    if (*why) {
+        translator_destroy(t);
+        return 0;
+    }
+    cpu->translator = t;
+    host_features(t->features);
+    t->avx = t->features[FEATURE_AVX / 64] >> FEATURE_AVX % 64 & 1;
+    t->lock = cpu->vm->cpu_count > 1;
+    t->emit = (struct emit){ .at = t->memory.write, .end = t->memory.write + t->memory.size, .run = t->memory.run - t->memory.write };
+    thunks_emit(cpu);
+    for (unsigned set = 0; set < FAST_TLB_SETS; set++)
+        for (unsigned i = 0; i < FAST_TLB_ENTRIES; i++)
+            cpu->translate.tlb[set][i].read_tag = cpu->translate.tlb[set][i].write_tag = FAST_NO_TAG;
+    translate_flush(cpu);
+    return 0;
+}
+
+void translate_free(struct cpu *cpu)
+{
+    if (cpu->translator)
+        translator_destroy(cpu->translator);
+    cpu->translator = NULL;
+}
+
+void translate_statistics_get(const struct cpu *cpu, struct translate_statistics *out)
+{
+    *out = (struct translate_statistics){ 0 };
+    if (!cpu->translator)
+        return;
+    *out = cpu->translator->statistics;
+    out->cache_bytes = (uint64_t)(cpu->translator->emit.at - cpu->translator->memory.write);
+}
+
+static void jumps_clear(struct cpu *cpu)
+{
+    for (unsigned i = 0; i < FAST_JUMP_ENTRIES; i++)
+        cpu->translate.jumps[i].tag = 0; /* no tag is 0: a block's key has bits */
+}
+
+void translate_flush(struct cpu *cpu)
+{
+    struct translator *t = cpu->translator;
+    if (!t)
+        return;
+    t->emit.at = t->code_start;
+    t->emit.full = false;
+    t->site_count = t->record_count = 0;
+    t->link = NULL;
+    t->statistics.flushes++;
+    jumps_clear(cpu);
+}
+
+/* ---- the fast TLB -------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static struct fast_tlb *slot_at(struct cpu *cpu, unsigned slot)
+{
+    return &cpu->translate.tlb[slot / FAST_TLB_ENTRIES][slot % FAST_TLB_ENTRIES];
+}
+
+static void entry_drop(struct fast_tlb *f) { f->read_tag = f->write_tag = FAST_NO_TAG; }
+
+static void tlb_flush(struct cpu *cpu, bool global_too)
+{
+    struct translator *t = cpu->translator;
+    unsigned kept = 0;
+    if (!t)
+        return;
+    for (unsigned i = 0; i < t->filled_count; i++) {
+        struct fast_tlb *f = slot_at(cpu, t->filled[i]);
+        if (!global_too && f->info & TLB_INFO_GLOBAL) {
+            t->filled[kept++] = t->filled[i];
+        } else {
+            entry_drop(f);
+            f->info = 0;
+        }
+    }
+    t->filled_count = kept;
+}
+
+void translate_tlb_flush_all(struct cpu *cpu) { tlb_flush(cpu, true); }
+void translate_tlb_flush_nonglobal(struct cpu *cpu) { tlb_flush(cpu, false); }
+
+static unsigned tlb_index(uint64_t linear) { return linear >> 12 & (FAST_TLB_ENTRIES - 1); }
+
+void translate_tlb_flush_page(struct cpu *cpu, uint64_t linear)
+{
+    uint64_t tag = linear >> 12;
+    for (unsigned set = 0; set < FAST_TLB_SETS && cpu->translator; set++) {
+        struct fast_tlb *f = &cpu->translate.tlb[set][tlb_index(linear)];
+        if (f->read_tag == tag || f->write_tag == tag)
+            entry_drop(f);
+    }
+}
+
+/* The write tags of a page of host memory. */
+static void tlb_drop_writes(struct cpu *cpu, const uint8_t *host)
+{
+    const struct translator *t = cpu->translator;
+    for (unsigned i = 0; t && i < t->filled_count; i++) {
+        struct fast_tlb *f = slot_at(cpu, t->filled[i]);
+        if ((f->write_tag << 12) + f->addend == (uintptr_t)host)
+            f->write_tag = FAST_NO_TAG;
+    }
+}
+
+bool translate_arm_page(struct cpu *cpu, struct mem_block *memory, size_t offset)
+{
+    struct cpu_vm *vm = cpu->vm;
+    const uint8_t *host = (const uint8_t *)mem_block_host(memory) + offset;
+    bool others = vm->cpu_count > 1 && !atomic_load(mem_block_flags(memory, offset)); /* once it is set nobody gets a write tag */
+    if (others)
+        cpu_vm_stop(vm, cpu);
+    mem_block_arm_code(memory, offset);
+    tlb_drop_writes(cpu, host);
+    for (unsigned i = 0; others && i < ARRAY_LEN(vm->cpus); i++)
+        if (vm->cpus[i])
+            tlb_drop_writes(vm->cpus[i], host);
+    if (others)
+        cpu_vm_resume(vm, cpu);
+    return others;
+}
+
+static void tlb_put(struct cpu *cpu, const struct tlb_entry *e, uint64_t linear)
+{
+    struct translator *t = cpu->translator;
+    struct fast_tlb *f = &cpu->translate.tlb[cpu->rights][tlb_index(linear)];
+    uint64_t page = linear & TLB_PAGE_MASK;
+    bool quiet = !atomic_load_explicit(e->flags, memory_order_relaxed) && !mem_block_is_shared(e->block);
+    if (!(f->info & TLB_INFO_LISTED))
+        t->filled[t->filled_count++] = (uint16_t)(f - &cpu->translate.tlb[0][0]);
+    f->read_tag = e->read_tag == page ? linear >> 12 : FAST_NO_TAG;
+    f->write_tag = e->write_tag == page && quiet ? linear >> 12 : FAST_NO_TAG;
+    f->addend = e->addend;
+    f->info = TLB_INFO_LISTED | (e->info & TLB_INFO_GLOBAL);
+}
+
+/* After a miss: true when the access can be tried again. May raise the guest's page fault: the state is that of `u`. */
+static bool tlb_fill(struct cpu *cpu, const struct site *site, const struct uop *u)
+{
+    uint64_t linear = cpu->translate.linear, page = linear & TLB_PAGE_MASK;
+    bool write = site->kind == SITE_WRITE;
+    cpu->translator->statistics.misses++;
+    if (((linear + site->size - 1) & TLB_PAGE_MASK) != page || !is_canonical48(linear))
+        return false;
+    const struct tlb_entry *e = cpu_tlb_entry(cpu, linear);
+    if ((write ? e->write_tag : e->read_tag) != page) {
+        cpu->uop = u;
+        cpu_probe(cpu, cpu->rights, linear, 1, write ? MEM_W : MEM_R);
+        cpu->uop = NULL;
+        e = cpu_tlb_entry(cpu, linear);
+        if ((write ? e->write_tag : e->read_tag) != page)
+            return false;
+    }
+    tlb_put(cpu, e, linear);
+    struct fast_tlb *f = &cpu->translate.tlb[cpu->rights][tlb_index(linear)];
+    bool filled = (write ? f->write_tag : f->read_tag) != FAST_NO_TAG;
+    cpu->translator->statistics.fills += filled;
+    return filled;
+}
+
+/* ---- links ---------------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static uint8_t *code_at(const struct translator *t, uint32_t offset) { return t->memory.write + offset; }
+
+static void site_unlink(struct translator *t, struct site *site)
+{
+    if (!site->to)
+        return;
+    emit_patch(code_at(t, site->patch), code_at(t, site->stub));
+    if (site->previous)
+        site->previous->next = site->next;
+    else
+        site->to->incoming = site->next;
+    if (site->next)
+        site->next->previous = site->previous;
+    site->to = NULL;
+}
+
+/* Whether the code at rip is reached by a global translation. */
+static bool is_global(struct cpu *cpu, uint64_t rip)
+{
+    const struct tlb_entry *e = cpu_tlb_entry(cpu, rip);
+    return e->exec_tag == (rip & TLB_PAGE_MASK) && e->info & TLB_INFO_GLOBAL;
+}
+
+/* The site was left for `to`, which is about to run at state.rip. */
+static void site_link(struct cpu *cpu, struct site *site, struct translation *to)
+{
+    struct translator *t = cpu->translator;
+    const struct translation *from = site->owner;
+    if (!to->saved || to->block->dead)
+        return;
+    if (site->patch_generation) {
+        if (from->global && !is_global(cpu, cpu->state.rip))
+            return;
+        store_le32(code_at(t, site->patch_generation), from->global ? (uint32_t)cpu->translate.kernel_tag : cpu->fetch_generation);
+    } else if (from->block->page != to->block->page) {
+        return;
+    }
+    site_unlink(t, site);
+    bool live = from->vectors;
+    emit_patch(code_at(t, site->patch), site->takes_native ? (live ? to->native_live : to->native) : live ? to->saved_live : to->saved);
+    site->to = to;
+    site->previous = NULL;
+    site->next = to->incoming;
+    if (to->incoming)
+        to->incoming->previous = site;
+    to->incoming = site;
+    t->statistics.links++;
+}
+
+static void jump_put(struct cpu *cpu, const struct translation *to)
+{
+    uint64_t rip = cpu->state.rip;
+    if (!to->saved)
+        return;
+    struct fast_jump *j = &cpu->translate.jumps[rip & (FAST_JUMP_ENTRIES - 1)];
+    bool global = cpu->state.cpl < 3 && is_global(cpu, rip);
+    *j = (struct fast_jump){ rip, global ? cpu->translate.kernel_tag : cpu->fetch_tag, (uintptr_t)(to->saved + cpu->translator->emit.run), rip & TLB_PAGE_MASK };
+}
+
+void translate_forget(struct cpu *cpu, struct block *b)
+{
+    struct translator *t = cpu->translator;
+    struct translation *to = b->translation;
+    if (!t || !to || !to->saved)
+        return;
+    while (to->incoming)
+        site_unlink(t, to->incoming);
+    *to->saved = 0xe9; /* an indirect branch may still know it */
+    emit_patch(to->saved + 1, to->dead);
+    if (t->link && t->link->owner == to)
+        t->link = NULL;
+}
+
+/* ---- in and out ------------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+void translate_block(struct cpu *cpu, struct block *b)
+{
+    struct translator *t = cpu->translator;
+    struct translation *to = compile_block(cpu, b);
+    if (!to)
+        return;
+    b->translation = to;
+    for (unsigned i = 0; i < to->entry_count; i++) {
+        struct uop *u = &b->uops[to->entry[i].uop];
+        to->entry[i].handler = to->entry[i].uop ? u->fn : b->first;
+        u->fn = uop_translated;
+    }
+    t->statistics.translations++;
+    t->statistics.guest_instructions += b->count;
+    t->statistics.guest_bytes += b->bytes;
+}
+
+bool translate_has_room(const struct cpu *cpu)
+{
+    const struct translator *t = cpu->translator;
+    return t->emit.end - t->emit.at >= CODE_BLOCK_MAX && SITES_MAX - t->site_count >= CODE_BLOCK_MAX / 8 && t->record_count < t->record_max;
+}
+
+translate_handler *translate_handler_of(const struct uop *u)
+{
+    const struct translation *to = block_of(u)->translation;
+    for (unsigned i = 0; u->fn == uop_translated && i < to->entry_count; i++)
+        if (to->entry[i].uop == u->number)
+            return to->entry[i].handler;
+    return u->fn;
+}
+
+static uint8_t *entry_of(const struct translation *to, unsigned number)
+{
+    unsigned i = 0;
+    while (to->entry[i].uop != number)
+        i++;
+    return to->entry[i].code;
+}
+
+static void run(struct cpu *cpu, const uint8_t *code, bool vectors)
+{
+    struct translator *t = cpu->translator;
+    (vectors ? t->enter_vectors : t->enter)(code + t->emit.run);
+    cc_set_known(cpu, (uint32_t)cpu->translate.flags);
+}
+
+/* The state at the start of the site's instruction. */
+static const struct uop *interpret_at(struct cpu *cpu, const struct site *site)
+{
+    struct block *b = site->owner->block;
+    cpu->state.rip = cpu->translate.page + b->start;
+    return &b->uops[site->uop];
+}
+
+const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned number)
+{
+    struct translator *t = cpu->translator;
+    struct translation *to = b->translation;
+    struct site *link = t->link;
+    t->link = NULL;
+    if (to->vectors && (cpu->state.mxcsr & MXCSR_MASKS) != MXCSR_MASKS)
+        return &b->uops[number]; /* a vector instruction may trap: the host must not */
+    if (!number && link && t->link_rip == cpu->state.rip)
+        site_link(cpu, link, to);
+    if (!number)
+        jump_put(cpu, to);
+    cpu->translate.page = cpu->state.rip - b->start;
+    cpu->translate.flags = cc_arith(cpu);
+    t->statistics.entries++;
+    const uint8_t *code = entry_of(to, number);
+    for (;;) {
+        run(cpu, code, to->vectors);
+        struct site *site = &t->sites[cpu->translate.site];
+        to = site->owner;
+        switch (site->kind) {
+        case SITE_JUMP:
+            cpu->state.rip = t->link_rip = cpu->translate.page + (uint64_t)(int64_t)site->target;
+            t->link = site;
+            t->statistics.left_jump++;
+            return NULL;
+        case SITE_LEAVE:
+            cpu->state.rip = cpu->translate.page + (uint64_t)(int64_t)site->target;
+            t->statistics.left_request++;
+            return NULL;
+        case SITE_READ: case SITE_WRITE:
+            if (tlb_fill(cpu, site, interpret_at(cpu, site))) {
+                code = code_at(t, site->resume);
+                continue;
+            }
+            break;
+        default: break;
+        }
+        t->statistics.left_interpret++;
+        return interpret_at(cpu, site);
+    }
+}
