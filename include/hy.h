@@ -159,7 +159,11 @@ hy_err hy_caps(hy *, struct hy_caps *out);
 /* ---- VM ------------------------------------------------------------------------------------------------------------------------------------ */
 
 enum { HY_ISO_NONE, HY_ISO_SNP, HY_ISO_TDX, HY_ISO_VBS };
-enum { HY_VM_NEST = 1 << 0 }; /* hy_vm_cfg.flags: show the guest VMX or SVM; needs HY_CAN_NEST */
+enum { /* hy_vm_cfg.flags */
+    HY_VM_NEST = 1 << 0,      /* show the guest VMX or SVM; needs HY_CAN_NEST                                        */
+    HY_VM_INTERPRET = 1 << 1, /* backend soft: never translate guest code (the others ignore it)                        */
+    HY_VM_TRANSLATE = 1 << 2  /* backend soft: hy_cpu_new fails with HY_E_NOTSUP where it cannot translate, instead of interpreting */
+};
 
 struct hy_vm_cfg {
     uint32_t size;       /* caller: sizeof                                                            */

@@ -159,6 +159,13 @@ void cpu_free(struct cpu *cpu)
     pages_free(cpu, sizeof *cpu);
 }
 
+void cpu_vm_release(struct cpu_vm *vm)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(vm->code); i++)
+        if (vm->code[i].size)
+            code_memory_free(&vm->code[i]);
+}
+
 /* ---- saved state ---------------------------------------------------------------------------------------------------------------------------------------------- */
 
 #define S(member, meaning)  FIELD(struct cpu_state, member, meaning)

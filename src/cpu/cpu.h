@@ -34,6 +34,7 @@
 #include "base/error.h"
 #include "base/fields.h"
 #include "cpu/insn.h"
+#include "cpu/translate/code_memory.h"
 #include "cpu/translate/state.h"
 #include "cpu/values.h"
 #include "memory/memory.h"
@@ -253,6 +254,7 @@ struct cpu_vm {
     _Atomic uint32_t stopping;  /* engine's own: cpu_vm_stop(); zero at first                                           */
     bool interpret;             /* no translator, whatever the host can do                                               */
     uint8_t hot;                /* runs of a block before it is translated; 0: BLOCK_HOT                                  */
+    struct code_memory code[256]; /* of translators, by vCPU: outlives them, since a vCPU may be made anew where a sandbox allows no executable memory any more */
     const struct cpu_traps *traps; /* MSR ranges and CPUID that leave with an exit (hy_trap); traps.h                    */
 };
 
@@ -261,6 +263,7 @@ struct cpu_vm {
 /* Makes vCPU `index` in its RESET state (SDM 9.1; index 0 is the BSP and runs, others wait for SIPI when there is an APIC). */
 int  cpu_new(struct cpu_vm *, uint32_t index, struct cpu **out, struct err *);
 void cpu_free(struct cpu *);
+void cpu_vm_release(struct cpu_vm *); /* what is left of the VM's vCPUs, when all are freed */
 void cpu_reset(struct cpu *, bool init /* INIT keeps x87, SSE, MTRR, TSC ... */);
 extern const struct field cpu_fields[]; /* of struct cpu_state; flush lazy flags with cpu_state_flush() first */
 void cpu_state_flush(struct cpu *);     /* makes state.rflags complete */

@@ -113,7 +113,8 @@ static int machine_open(struct machine *m, struct err *err)
         return err_set(err, ERR_USAGE, "--irqchip: backend %s does not offer it", hy_name(m->hy));
     if (m->config.cpus > m->caps.max_cpus)
         return err_set(err, ERR_USAGE, "--cpus %u: backend %s takes at most %u", m->config.cpus, hy_name(m->hy), m->caps.max_cpus);
-    struct hy_vm_cfg cfg = {.size = sizeof cfg, .irq = m->irq, .cpus = m->config.cpus};
+    static const uint32_t engine_flags[] = {0, HY_VM_INTERPRET, HY_VM_TRANSLATE};
+    struct hy_vm_cfg cfg = {.size = sizeof cfg, .irq = m->irq, .flags = engine_flags[m->config.cpu_engine], .cpus = m->config.cpus};
     e = hy_vm_new(m->hy, &cfg, &m->vm);
     return e == HY_OK ? 0 : machine_hy_error(e, "making a VM", err);
 }

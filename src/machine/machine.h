@@ -24,6 +24,7 @@ struct machine;
 #define MACHINE_NETS_MAX  8
 
 enum machine_executor { MACHINE_EXECUTOR_MAIN, MACHINE_EXECUTOR_THREAD, MACHINE_EXECUTOR_VCPU };
+enum machine_cpu_engine { MACHINE_CPU_ENGINE_AUTO, MACHINE_CPU_ENGINE_INTERPRET, MACHINE_CPU_ENGINE_TRANSLATE };
 enum machine_irqchip { MACHINE_IRQCHIP_AUTO, MACHINE_IRQCHIP_NONE, MACHINE_IRQCHIP_CPU, MACHINE_IRQCHIP_FULL };
 enum machine_sandbox { MACHINE_SANDBOX_ON, MACHINE_SANDBOX_LOG, MACHINE_SANDBOX_OFF };
 struct machine_disk_config { const char *path, *id; bool readonly; };
@@ -52,6 +53,7 @@ struct machine_config {
     bool test_device;                /* kvm-unit-tests' latch and interrupt ports             */
     enum machine_executor executor;
     enum machine_irqchip irqchip;
+    enum machine_cpu_engine cpu_engine;
     enum machine_sandbox sandbox;
     uint64_t checkpoint_every;       /* test aid: save, wipe and load the whole machine after random numbers of exits, this many on average; 0: never */
     uint64_t checkpoint_seed;        /* of that random sequence                               */

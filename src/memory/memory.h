@@ -8,9 +8,9 @@
  * Writers. Each block has one flag byte for each 4 KiB page. Every writer - guest CPU, device, sibling, io_uring - stores first and then tests the
  * flag byte; when it is not zero it calls mem_page_written(). The side that arms a flag (a CPU that is about to decode code from the page, a dirty
  * log that is about to copy it) sets the flag, runs barrier_all_threads() (base/barrier.h) and only then reads the page. So either the writer sees
- * the flag or the reader sees the bytes, without a fence on the store path. (Translated code of a vCPU stores without the test, to pages of unshared blocks whose flag
- * byte is 0 while the VM's vCPUs stand still; so whoever sets a flag stops them, or tells the listeners of the map that its translations are void.) mem_write() and friends do this themselves; whoever writes through a
- * host pointer calls mem_touched() before the guest can learn of the write.
+ * the flag or the reader sees the bytes, without a fence on the store path. Translated code of a vCPU stores without the test, but only to pages of
+ * unshared blocks whose flag byte was 0; so whoever sets a flag also stops the VM's vCPUs, or tells the map's listeners that translations are void.
+ * mem_write() and friends do this themselves; whoever writes through a host pointer calls mem_touched() before the guest can learn of the write.
  *
  * Trust: guest-physical addresses and lengths come from guests; every function here is total over them.
  * Locking: a map has one reader-writer lock inside. Lookups and accessors take it shared; map changes exclusively. A change calls the listeners

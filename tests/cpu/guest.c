@@ -50,6 +50,7 @@ void guest_free(struct guest *g)
 {
     for (unsigned i = 0; i < g->vm.cpu_count; i++)
         cpu_free(g->vm.cpus[i]);
+    cpu_vm_release(&g->vm);
     mem_map_free(g->map);
     mem_block_unref(g->ram);
 }

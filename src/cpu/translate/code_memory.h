@@ -12,8 +12,8 @@ struct code_memory {
     size_t size;
 };
 
-/* NULL, or in a few words why this host does not let us. */
-const char *code_memory_new(struct code_memory *, size_t size);
-void        code_memory_free(struct code_memory *);
+/* NULL, or in a few words (then *m is empty) why this host does not let us. */
+const char *code_memory_new(struct code_memory *m, size_t size);
+void        code_memory_free(struct code_memory *); /* leaves it empty */
 
 #endif

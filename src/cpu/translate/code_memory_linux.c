@@ -22,6 +22,7 @@ const char *code_memory_new(struct code_memory *m, size_t size)
         munmap(m->write, size);
     if (m->run != MAP_FAILED)
         munmap(m->run, size);
+    m->size = 0;
     return "executable memory is not allowed here";
 }
 
@@ -29,4 +30,5 @@ void code_memory_free(struct code_memory *m)
 {
     munmap(m->write, m->size);
     munmap(m->run, m->size);
+    m->size = 0;
 }

@@ -215,7 +215,7 @@ static void compile_instruction(struct compile *c)
 
 /* ---- the block -------------------------------------------------------------------------------------------------------------------------------------------------------- */
 
-static bool decode(struct compile *c, unsigned number)
+static bool insn_again(struct compile *c, unsigned number)
 {
     c->u = &c->block->uops[number];
     c->bytes = c->block->code + c->u->offset;
@@ -226,7 +226,7 @@ static bool decode(struct compile *c, unsigned number)
 static enum flags_place flags_wanted(struct compile *c, unsigned end)
 {
     for (unsigned i = 0; i < end; i++) {
-        decode(c, i);
+        insn_again(c, i);
         bool clobbers = c->in.has_mem && c->in.op != OP_LEA && !is_quiet(&c->in);
         clobbers |= c->in.op == OP_PUSH || c->in.op == OP_POP || c->in.op == OP_CALL || c->in.op == OP_RET || c->in.op == OP_LEAVE || c->in.op == OP_DIV || c->in.op == OP_IDIV;
         enum flags_effect effect = flags_effect_of(&c->in);
@@ -243,7 +243,7 @@ static enum flags_place flags_wanted(struct compile *c, unsigned end)
 static bool segment_has_vectors(struct compile *c)
 {
     for (unsigned i = 0; i < c->block->count; i++)
-        if (decode(c, i) && c->in.op >= OP_EMMS && is_possible(c, &c->in))
+        if (insn_again(c, i) && c->in.op >= OP_EMMS && is_possible(c, &c->in))
             return true;
     return false;
 }
@@ -298,7 +298,7 @@ static void entry_add(struct compile *c, unsigned number, uint8_t *code)
 /* Instructions [number, end) without one for E0, and whether a branch ends them. */
 static unsigned segment_end(struct compile *c, unsigned number)
 {
-    while (number < c->block->count && decode(c, number) && is_possible(c, &c->in))
+    while (number < c->block->count && insn_again(c, number) && is_possible(c, &c->in))
         number++;
     return number;
 }
@@ -314,7 +314,7 @@ static void compile_segment(struct compile *c, unsigned number, unsigned end)
         entry_add(c, 0, c->to->saved_live);
     }
     for (unsigned i = number; i < end && !c->failed; i++) {
-        decode(c, i);
+        insn_again(c, i);
         compile_instruction(c);
     }
     if (end < c->block->count) {

@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "base/pages.h"
 #include "cpu/translate/host.h"
 #include "cpu/translate/private.h"
 
@@ -18,21 +19,21 @@ static const char *translator_make(struct cpu *cpu, struct translator *t)
 {
     if (!is_low(cpu))
         return "there is no memory below 2 GiB";
-    const char *why = code_memory_new(&t->memory, CODE_BYTES);
+    struct code_memory *memory = &cpu->vm->code[cpu->index];
+    const char *why = memory->size ? NULL : code_memory_new(memory, CODE_BYTES);
     if (why)
         return why;
+    t->memory = *memory;
     t->record_max = SITES_MAX / 4;
-    t->sites = calloc(SITES_MAX, sizeof *t->sites);
-    t->records = calloc(t->record_max, sizeof *t->records);
+    t->sites = pages_alloc(SITES_MAX * sizeof *t->sites); /* most of it never touched */
+    t->records = pages_alloc(t->record_max * sizeof *t->records);
     return t->sites && t->records ? NULL : "there is not enough memory";
 }
 
 static void translator_destroy(struct translator *t)
 {
-    if (t->memory.size)
-        code_memory_free(&t->memory);
-    free(t->sites);
-    free(t->records);
+    pages_free(t->sites, SITES_MAX * sizeof *t->sites);
+    pages_free(t->records, t->record_max * sizeof *t->records);
     free(t);
 }
 

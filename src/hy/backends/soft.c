@@ -153,6 +153,7 @@ static void soft_vm_free(hyb_vm *vm)
 {
     cpu_alarms_free(&vm->vm);
     apic_bus_free(vm->vm.apic_bus);
+    cpu_vm_release(&vm->vm);
     pthread_rwlock_destroy(&vm->cpus_lock);
     free(vm);
 }
@@ -170,6 +171,8 @@ static hy_err soft_vm_new(hyb *b, const struct hy_vm_cfg *cfg, struct mem_map *m
     vm->vm.map = map;
     vm->vm.cpu_count = cfg->cpus;
     vm->vm.tsc_hz = cfg->tick_hz;
+    vm->vm.interpret = (cfg->flags & HY_VM_INTERPRET) != 0;
+    vm->must_translate = (cfg->flags & HY_VM_TRANSLATE) != 0;
     vm->vm.ticks = soft_ticks;
     vm->vm.now = soft_now;
     vm->vm.ticks_opaque = vm;
@@ -305,6 +308,11 @@ static hy_err soft_cpu_new(hyb_vm *vm, uint32_t index, const struct hy_cpuid *ta
     if (result) {
         soft_cpu_free(cpu);
         return result == ERR_HOST ? soft_fail(HY_E_NOMEM, "hy_cpu_new", "") : soft_fail(HY_E_RANGE, "hy_cpu_new", "more CPUID leaves than there is room for");
+    }
+    if (vm->must_translate && cpu->cpu->no_translator) {
+        const char *why = cpu->cpu->no_translator;
+        soft_cpu_free(cpu);
+        return soft_fail(HY_E_NOTSUP, "hy_cpu_new", why);
     }
     cpu->cpu->trap_cpuid = vm->cpuid_count != 0;
     if (!index && cpu->cpu->apic)

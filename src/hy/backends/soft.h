@@ -21,6 +21,7 @@ struct hyb_vm {
     struct hyb *b;
     struct cpu_vm vm;
     uint32_t irq;
+    bool must_translate;
     struct cpu_traps traps;
     struct soft_range cpuid[16];         /* trapped leaves    */
     uint32_t cpuid_count;

@@ -148,6 +148,7 @@ void guest_free(struct guest *g)
         return;
     if (g->cpu)
         cpu_free(g->cpu);
+    cpu_vm_release(&g->vm);
     mem_map_free(g->map);
     mem_block_unref(g->block);
     free(g);
