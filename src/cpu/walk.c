@@ -59,7 +59,7 @@ static uint64_t entry_read(struct walker *w, uint64_t at)
     if (refusal != MEM_GRANTED)
         mmu_leave_fault(w->cpu, at, MEM_R);
     const uint8_t *host = page.host + (at & 0xfff);
-    return w->width == 8 ? *(const volatile host_u64 *)host : *(const volatile host_u32 *)host;
+    return w->width == 8 ? __atomic_load_n((const uint64_t *)(const void *)host, __ATOMIC_RELAXED) : __atomic_load_n((const uint32_t *)(const void *)host, __ATOMIC_RELAXED);
 }
 
 /* Adds `flags` to entry i. False: it is no longer what was read. */

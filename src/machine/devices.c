@@ -260,7 +260,9 @@ static int make_console(struct machine *m, struct err *err)
 static int make_net(struct machine *m, size_t i, struct err *err)
 {
     const struct machine_net_config *c = &m->config.nets[i];
-    struct net_user_config user = {.forwards = c->hostfwd, .forward_count = c->hostfwd_count};
+    static const enum net_sandbox modes[] = {
+        [MACHINE_SANDBOX_ON] = NET_SANDBOX_ON, [MACHINE_SANDBOX_LOG] = NET_SANDBOX_LOG, [MACHINE_SANDBOX_OFF] = NET_SANDBOX_OFF};
+    struct net_user_config user = {.forwards = c->hostfwd, .forward_count = c->hostfwd_count, .sandbox = modes[m->config.sandbox]};
     struct virtio_net_config net = {.pci_host = m->pci, .slot = PCI_SLOT_ANY, .mac = {0x52, 0x54, 0x00, 0x6d, 0x7a, (uint8_t)i}}; /* locally administered */
     char id[DEVICE_ID_MAX + 1];
     snprintf(id, sizeof id, "net%zu", i);

@@ -40,8 +40,8 @@ int  net_mac_parse(const char *text, uint8_t mac[6], struct err *);
 
 /* ---- user networking ------------------------------------------------------------------------------------------------------------------------------------ */
 
-/* A network of its own behind address translation, by libslirp in a process of its own (mezz-slirp), which needs no rights: 10.0.2.0/24, the guest is 10.0.2.15 by DHCP, the
- * host is 10.0.2.2 (its loopback services too), DNS is 10.0.2.3. The process ends with us, and the link is lost when it ends. */
+/* A network of its own behind address translation, by libslirp in a process of its own (mezz-slirp), which needs no rights and can do little: 10.0.2.0/24, the guest
+ * is 10.0.2.15 by DHCP, the host is 10.0.2.2 (its loopback services too), DNS is 10.0.2.3. The process ends with us, and the link is lost when it ends. */
 struct net_forward {
     bool udp;
     uint32_t host_address, guest_address; /* IPv4, host byte order */
@@ -51,10 +51,12 @@ struct net_forward {
 int net_forward_parse(const char *text, struct net_forward *, struct err *);
 
 enum { NET_FORWARDS_MAX = 64 };
+enum net_sandbox { NET_SANDBOX_ON, NET_SANDBOX_LOG, NET_SANDBOX_OFF };
 struct net_user_config {
     const char *const *forwards;  /* texts as above, `forward_count` of them */
     size_t forward_count;
     const char *helper;           /* path of mezz-slirp; NULL: beside this program, or where it is installed */
+    enum net_sandbox sandbox;     /* of the process: refuses what it does not need, logs it, or neither */
 };
 /* Starts the process and waits until its ports are open. ERR_USAGE: a bad forward; ERR_INPUT: a port in use; ERR_HOST: no helper. */
 int net_user_open(const struct net_user_config *, struct net_link **, struct err *);

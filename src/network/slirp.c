@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* slirp.c - mezz-slirp, the process that holds libslirp (and GLib with it) away from the VM.
  *
- * Usage: mezz-slirp [FORWARD]... with a SOCK_SEQPACKET socket as descriptor 3 (slirp_protocol.h). It opens the forwards' ports, says READY, and then moves
- * frames until the socket closes. System calls in steady state: poll, recv, send, and those of libslirp's sockets.
- * Trust: frames are the guest's. libslirp parses them, which is why it is here: no new privileges, nothing open but sockets, no terminal.
+ * Usage: mezz-slirp on|log|off [FORWARD]... with a SOCK_SEQPACKET socket as descriptor 3 (slirp_protocol.h). It opens the forwards' ports, enters the sandbox
+ * (slirp_host_linux.c) unless told off, says READY, and then moves frames until the socket closes. System calls in steady state: poll, recv, send, and those of libslirp's sockets.
+ * Trust: frames are the guest's. libslirp parses them, which is why it is here: no new privileges, nothing open but sockets, no terminal, no system call but
+ * those that sockets need.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -198,6 +199,11 @@ static int add_forward(struct server *s, const char *text)
     return 1;
 }
 
+static enum slirp_sandbox sandbox_mode(const char *text)
+{
+    return strcmp(text, "off") == 0 ? SLIRP_SANDBOX_OFF : strcmp(text, "log") == 0 ? SLIRP_SANDBOX_LOG : SLIRP_SANDBOX_ON;
+}
+
 int main(int argc, char **argv)
 {
     struct server *s = calloc(1, sizeof *s);
@@ -213,12 +219,14 @@ int main(int argc, char **argv)
     slirp_host_confine(SLIRP_SOCKET + 1);
     if (!s || !(s->slirp = make_slirp(s)))
         return say(SLIRP_FAILED, "user network: libslirp does not start"), 1;
-    for (int i = 1; i < argc; i++)
+    for (int i = 2; i < argc; i++)
         if (add_forward(s, argv[i]))
             return 1;
+    slirp_host_quiet();
+    if (!slirp_host_sandbox(sandbox_mode(argc > 1 ? argv[1] : "on")))
+        return say(SLIRP_FAILED, "user network: the kernel refuses mezz-slirp a seccomp filter (say --sandbox=off to go without)"), 1;
     if (say(SLIRP_READY, ""))
         return 1;
-    slirp_host_quiet();
     serve(s);
     return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* user.c - starts mezz-slirp and talks to it over a socket pair: one message for "ready" or an error, then frames.
  *
- * The helper gets the socket as descriptor 3 and the forwards as arguments; nothing else of ours is open in it (our descriptors are close-on-exec, and it closes what it
- * finds). It holds nothing of the VM's but frames.
+ * The helper gets the socket as descriptor 3, and how to confine itself and the forwards as arguments; nothing else of ours is open in it
+ * (our descriptors are close-on-exec, and it closes what it finds). It holds nothing of the VM's but frames.
  */
 #include <errno.h>
 #include <poll.h>
@@ -134,7 +134,8 @@ static int start(const char *path, char **argv, struct net_link **out, struct er
 int net_user_open(const struct net_user_config *config, struct net_link **out, struct err *err)
 {
     char path[1024];
-    char *argv[NET_FORWARDS_MAX + 2];
+    static const char *const modes[] = { [NET_SANDBOX_ON] = "on", [NET_SANDBOX_LOG] = "log", [NET_SANDBOX_OFF] = "off" };
+    char *argv[NET_FORWARDS_MAX + 3];
     struct net_forward forward;
     if (config->forward_count > NET_FORWARDS_MAX)
         return err_set(err, ERR_USAGE, "hostfwd: more than %d", NET_FORWARDS_MAX);
@@ -142,12 +143,13 @@ int net_user_open(const struct net_user_config *config, struct net_link **out, s
         int r = net_forward_parse(config->forwards[i], &forward, err);
         if (r)
             return r;
-        argv[i + 1] = (char *)config->forwards[i];
+        argv[i + 2] = (char *)config->forwards[i];
     }
     int r = find_helper(config->helper, path, sizeof path, err);
     if (r)
         return r;
     argv[0] = path;
-    argv[config->forward_count + 1] = NULL;
+    argv[1] = (char *)modes[config->sandbox];
+    argv[config->forward_count + 2] = NULL;
     return start(path, argv, out, err);
 }

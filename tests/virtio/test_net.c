@@ -373,6 +373,42 @@ static void user_network(void **state)
     close(probe);
 }
 
+/* The value of a line of the only child's status. */
+static long child_status(const char *name)
+{
+    char path[64], line[256];
+    long value = -1, child = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *f = fopen(path, "r");
+    if (!f)
+        skip(); /* a kernel without CONFIG_PROC_CHILDREN */
+    assert_int_equal(fscanf(f, "%ld", &child), 1);
+    fclose(f);
+    snprintf(path, sizeof path, "/proc/%ld/status", child);
+    f = fopen(path, "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f))
+        if (strncmp(line, name, strlen(name)) == 0)
+            value = strtol(line + strlen(name), NULL, 10);
+    fclose(f);
+    return value;
+}
+
+static void user_network_is_confined(void **state)
+{
+    (void)state;
+    static const struct { enum net_sandbox mode; long seccomp; } cases[] = { { NET_SANDBOX_ON, 2 }, { NET_SANDBOX_LOG, 2 }, { NET_SANDBOX_OFF, 0 } };
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct net_link *link;
+        struct err err = ERR_NONE;
+        struct net_user_config config = { .helper = MEZZ_SLIRP, .sandbox = cases[i].mode };
+        assert_int_equal(net_user_open(&config, &link, &err), 0);
+        assert_int_equal(child_status("Seccomp:"), cases[i].seccomp); /* 2: a filter */
+        assert_int_equal(child_status("NoNewPrivs:"), 1);
+        net_close(link);
+    }
+}
+
 static void user_network_errors(void **state)
 {
     (void)state;
@@ -394,7 +430,8 @@ int main(int argc, char **argv)
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_both_ways), cmocka_unit_test(unfit_frames_are_dropped), cmocka_unit_test(slow_peer_holds_the_guest),
-        cmocka_unit_test(saves_and_loads), cmocka_unit_test(texts), cmocka_unit_test(user_network), cmocka_unit_test(user_network_errors),
+        cmocka_unit_test(saves_and_loads), cmocka_unit_test(texts), cmocka_unit_test(user_network),
+        cmocka_unit_test(user_network_is_confined), cmocka_unit_test(user_network_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
