@@ -9,7 +9,8 @@ struct verify { bool json, strict, digests; };
 const struct option igvm_verify_table[] = {
     ROW(json, .key = "json", .kind = OPTION_BOOL, .initial = "off", .meaning = "findings as a JSON array"),
     ROW(strict, .key = "strict", .kind = OPTION_BOOL, .initial = "off", .meaning = "take padding that is not zero, which igvmgen writes, for an error"),
-    ROW(digests, .key = "digests", .kind = OPTION_BOOL, .initial = "off", .meaning = "check the digest and the signatures of an ID block too, which hashes the file"),
+    ROW(digests, .key = "digests", .kind = OPTION_BOOL, .initial = "on",
+        .meaning = "check the digest and signatures of an ID block, which hashes a file that has one; --digests=off does not"),
     OPTION_END,
 };
 #undef ROW

@@ -149,7 +149,7 @@ static void check_insert(struct check *c, const igvm_insert *insert)
 void check_areas_end(struct check *c)
 {
     for (uint32_t i = 0; i < c->area_count && !c->stop; i++)
-        if (!c->areas[i].inserted)
+        if (!c->areas[i].inserted && !c->areas[i].broken)
             check_found_at(c, IGVM_AREA_NOT_INSERTED, &c->areas[i].place, "area %u is never inserted", c->areas[i].index);
 }
 
@@ -190,7 +190,7 @@ static void check_vbs_records(struct check *c, const uint8_t *records, uint32_t 
         for (uint32_t j = 0; j < i && j < 64; j++) /* a lint; contexts have a few dozen registers */
             untidy |= load_le32(records + j * VBS_RECORD + 1) == name;
     }
-    if (untidy)
+    if (untidy && !c->header_bad)
         check_found(c, IGVM_VBS_RECORD, "a register comes twice, or reserved bytes are not 0");
 }
 
