@@ -251,7 +251,8 @@ static json_t *value_schema(const struct option *o)
         return json_pack("{s:s}", "type", "boolean");
     case OPTION_UINT:
     case OPTION_SIZE:
-        return json_pack("{s:[s,s], s:s}", "type", "integer", "string", "pattern", o->kind == OPTION_SIZE ? "^(0x[0-9a-fA-F]+|[0-9]+[KMGTkmgt]?)$" : "^(0x[0-9a-fA-F]+|[0-9]+)$");
+        return json_pack("{s:[s,s], s:s}", "type", "integer", "string", "pattern",
+                         o->kind == OPTION_SIZE ? "^(0x[0-9a-fA-F]+|[0-9]+([KMGTkmgt]([iI]?[bB])?)?)$" : "^(0x[0-9a-fA-F]+|[0-9]+)$");
     case OPTION_CHOICE: {
         json_t *names = json_array();
         for (unsigned i = 0; o->choices[i]; i++)
@@ -259,7 +260,7 @@ static json_t *value_schema(const struct option *o)
         return json_pack("{s:o}", "enum", names);
     }
     case OPTION_LIST:
-        return json_pack("{s:[s,s], s:{s:s}}", "type", "array", "string", "items", "type", "string");
+        return json_pack("{s:[s,s], s:{s:s}}", "type", "array", "string", "items", "type", "string"); /* one may stand without its array */
     case OPTION_STRING:
         break;
     }
