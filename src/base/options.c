@@ -112,6 +112,8 @@ static int set_number(const struct option *o, void *object, const char *group, c
     if (!parse_number(value, sizes, &v))
         return err_set(err, ERR_USAGE, "%s: want %s", option_label(o, group, value).text, sizes ? "a size such as 512M or 2G" : "a number");
     if (v < o->min || (o->max && v > o->max)) {
+        if (sizes && v < o->min && v << 20 >= o->min && (!o->max || v << 20 <= o->max) && value[strspn(value, "0123456789")] == '\0')
+            return err_set(err, ERR_USAGE, "%s: %s bytes; did you mean %sM?", option_label(o, group, value).text, value, value);
         if (sizes)
             return err_set(err, ERR_USAGE, "%s: want %lluM to %lluM", option_label(o, group, value).text, (unsigned long long)o->min >> 20,
                            (unsigned long long)o->max >> 20);

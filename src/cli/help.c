@@ -13,6 +13,8 @@ static void help_overview(void)
     fputs("  mezz --version\n\nmezz help TOPIC knows each command, exit, keys, and the groups of options:", stdout);
     for (const struct config_group *g = config_groups; g->name; g++)
         printf(" %s", g->name);
+    for (const struct config_stream *s = config_streams; s->name; s++)
+        printf(" %s", s->name);
     puts("\n\nmezz run --kernel vmlinuz --initrd initrd.gz      boots a Linux kernel to its console; Ctrl-] opens a menu");
 }
 
@@ -39,6 +41,19 @@ static void help_group(const struct config_group *g)
     config_help(stdout, g->table, "");
 }
 
+static bool help_stream(const char *topic)
+{
+    for (const struct config_stream *s = config_streams; s->name; s++) {
+        if (strcmp(topic, s->name))
+            continue;
+        printf("%s\n\n  %s\n\nValues:\n", s->summary, s->example);
+        for (const struct config_value *v = config_stream_values; v->value; v++)
+            printf("  %-30s  %s\n", v->value, v->meaning);
+        return true;
+    }
+    return false;
+}
+
 static int help_topic(const char *topic)
 {
     static const struct { const char *topic; void (*print)(void); } topics[] = {{"exit", help_exit}, {"keys", help_keys}};
@@ -47,6 +62,8 @@ static int help_topic(const char *topic)
         help_group(g);
         return 0;
     }
+    if (help_stream(topic))
+        return 0;
     for (size_t i = 0; i < sizeof topics / sizeof *topics; i++)
         if (!strcmp(topic, topics[i].topic)) {
             topics[i].print();

@@ -74,6 +74,26 @@ static void put_groups(FILE *out)
     }
 }
 
+static void put_streams(FILE *out)
+{
+    for (const struct config_stream *s = config_streams; s->name; s++) {
+        fputs(".SS Values of \\-\\-", out);
+        put(out, s->name);
+        fputc('\n', out);
+        put(out, s->summary);
+        fputs("\n.PP\n.RS\n.nf\n", out);
+        put(out, s->example);
+        fputs("\n.fi\n.RE\n", out);
+        for (const struct config_value *v = config_stream_values; v->value; v++) {
+            fputs(".TP\n.B ", out);
+            put(out, v->value);
+            fputc('\n', out);
+            put(out, v->meaning);
+            fputc('\n', out);
+        }
+    }
+}
+
 static void put_statuses(FILE *out)
 {
     fputs(".SH EXIT STATUS\n", out);
@@ -101,7 +121,7 @@ int manual_write(const char *name, FILE *out)
         if (whole ? !strchr(c->name, ' ') : !strncmp(c->name, family, len) && c->name[len] == ' ')
             put_command(out, c);
     if (whole)
-        put_groups(out);
+        put_groups(out), put_streams(out);
     put_statuses(out);
     fprintf(out, ".SH SEE ALSO\n.BR %s (1)\n", whole ? "mezz\\-igvm" : "mezz");
     return 0;

@@ -100,6 +100,20 @@ const struct config_group config_groups[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+const struct config_value config_stream_values[] = {
+    {"stdio", "the terminal, or standard input and output (tty is the same)"},
+    {"off", "nowhere (null is the same)"},
+    {"file=F", "output into file F; no input"},
+    {"socket=F", "a Unix socket at F, one client at a time; without one, output is lost"},
+    {NULL, NULL},
+};
+const struct config_stream config_streams[] = {
+    {"serial", "Where the serial port COM1 goes (default stdio).", "--serial socket=com1 --console stdio"},
+    {"console", "Where the virtio console goes (default off). The guest's kernel command line wants console=hvc0 for its messages.",
+        "--console stdio --serial off --cmdline console=hvc0"},
+    {NULL, NULL, NULL},
+};
+
 const struct config_group *config_group_find(const char *name)
 {
     for (const struct config_group *g = config_groups; g->name; g++)

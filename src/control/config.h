@@ -21,6 +21,12 @@ struct config_group {
     const char *summary, *example;
 };
 
+/* Where a serial port or the console may go: the values of an option that has no keys. */
+struct config_value { const char *value, *meaning; };
+struct config_stream { const char *name, *summary, *example; };
+extern const struct config_value config_stream_values[]; /* ends with a NULL value */
+extern const struct config_stream config_streams[];      /* "serial", "console"; ends with a NULL name */
+
 extern const struct option config_table[];            /* rows of mezz run; offsets into struct config */
 extern const struct config_group config_groups[];     /* ends with a NULL name                        */
 const struct config_group *config_group_find(const char *name);

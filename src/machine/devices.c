@@ -82,6 +82,16 @@ static int check_id(const struct machine *m, const char *id, struct err *err)
     return id_is_taken(m, id) ? err_set(err, ERR_USAGE, "id=%.40s: is the name of another part of the machine", id) : 0;
 }
 
+/* An id that the user gave (NULL: none, it is `made` here): the parts that come later have theirs already. */
+static int check_user_id(const struct machine *m, const char *given, const char *made, struct err *err)
+{
+    static const char *const later[] = {"console0", "rng0", "testdev", "fwcfg", "exit"};
+    for (size_t i = 0; given && i < ARRAY_LEN(later); i++)
+        if (!strcmp(given, later[i]))
+            return err_set(err, ERR_USAGE, "id=%s: is the name of another part of the machine", given);
+    return check_id(m, given ? given : made, err);
+}
+
 int machine_add_device(struct machine *m, const struct device_class *class, const char *id, const struct device_services *services, const void *config,
                        struct device **out, struct err *err)
 {
@@ -230,7 +240,7 @@ static int make_disk(struct machine *m, size_t i, struct err *err)
     struct virtio_blk_config blk = {.pci_host = m->pci, .slot = PCI_SLOT_ANY};
     char id[DEVICE_ID_MAX + 1];
     snprintf(id, sizeof id, "disk%zu", i);
-    int r = check_id(m, c->id ? c->id : id, err);
+    int r = check_user_id(m, c->id, id, err);
     if (!r)
         r = disk_open(&disk, &blk.disk, err);
     if (!r)
@@ -266,7 +276,7 @@ static int make_net(struct machine *m, size_t i, struct err *err)
     struct virtio_net_config net = {.pci_host = m->pci, .slot = PCI_SLOT_ANY, .mac = {0x52, 0x54, 0x00, 0x6d, 0x7a, (uint8_t)i}}; /* locally administered */
     char id[DEVICE_ID_MAX + 1];
     snprintf(id, sizeof id, "net%zu", i);
-    int r = check_id(m, c->id ? c->id : id, err);
+    int r = check_user_id(m, c->id, id, err);
     if (!r && c->mac)
         r = net_mac_parse(c->mac, net.mac, err);
     if (!r)
