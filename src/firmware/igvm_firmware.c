@@ -238,10 +238,10 @@ int igvm_build_firmware(const struct igvm_build *build, igvm_writer *writer, con
     if (image->len > FIRMWARE_MAX || image->len % IGVM_PAGE)
         return err_set(err, ERR_INPUT, "%s: want whole pages, at most 64 MiB", image->option);
     struct firmware_build f = {.build = build, .image = image, .writer = writer, .masks = masks, .base = LAYOUT_HIGH_RAM - image->len};
-    int r = masks[IGVM_SEV_SNP] ? add_sev_sections(&f, err) : 0;
+    int r = add_image(&f, err); /* first, as hosts that start firmware without such a file measure it */
+    if (!r && masks[IGVM_SEV_SNP])
+        r = add_sev_sections(&f, err);
     if (!r && masks[IGVM_TDX])
         r = add_tdvf_sections(&f, err);
-    if (!r)
-        r = add_image(&f, err);
     return r ? r : add_contexts(&f, err);
 }
