@@ -189,16 +189,18 @@ MEM_ATOMIC(64)
 
 /* ---- pins ------------------------------------------------------------------------------------------------------------------------------------- */
 
-int mem_pin(struct mem_map *map, uint64_t gpa, size_t len, uint32_t access, struct mem_pin *out)
+static int pin(struct mem_map *map, uint64_t gpa, size_t len, uint32_t access, bool part, struct mem_pin *out)
 {
     const struct mem_view *view;
     int result = ERR_INPUT;
     struct stretch s;
 
     pthread_rwlock_rdlock(&map->lock);
-    if (len && range_granted(map, gpa, len, access) && !stretch_find(map, gpa, len, access, &s)) {
+    if (len && !stretch_find(map, gpa, len, access, &s)) {
         view = &map->views[mem_view_index(map, gpa)];
-        if (len <= view->gpa + view->len - gpa) {
+        if (part && len > view->gpa + view->len - gpa)
+            len = view->gpa + view->len - gpa;
+        if (len <= view->gpa + view->len - gpa && range_granted(map, gpa, len, access)) {
             *out = (struct mem_pin){.block = mem_block_ref(s.block), .offset = s.offset, .len = len, .host = s.host, .access = access};
             result = 0;
         }
@@ -206,6 +208,9 @@ int mem_pin(struct mem_map *map, uint64_t gpa, size_t len, uint32_t access, stru
     pthread_rwlock_unlock(&map->lock);
     return result;
 }
+
+int mem_pin(struct mem_map *map, uint64_t gpa, size_t len, uint32_t access, struct mem_pin *out) { return pin(map, gpa, len, access, false, out); }
+int mem_pin_part(struct mem_map *map, uint64_t gpa, size_t len, uint32_t access, struct mem_pin *out) { return pin(map, gpa, len, access, true, out); }
 
 void mem_unpin(struct mem_pin *pin, size_t written)
 {

@@ -174,6 +174,8 @@ int mem_store64(struct mem_map *, uint64_t gpa, uint64_t value);
  * mem_unpin() after a MEM_W pin reports the first `written` bytes as written. */
 struct mem_pin { struct mem_block *block; size_t offset, len; uint8_t *host; uint32_t access; };
 int  mem_pin(struct mem_map *, uint64_t gpa, size_t len, uint32_t access, struct mem_pin *out);
+/* The same for as much of the range as lies in one view: out->len, at least 1. */
+int  mem_pin_part(struct mem_map *, uint64_t gpa, size_t len, uint32_t access, struct mem_pin *out);
 void mem_unpin(struct mem_pin *, size_t written);
 
 /* Fuzzing: called after every copy in by mem_read and mem_load*, may change the bytes, so that a second fetch of the same address differs from the

@@ -2,7 +2,7 @@
 /* uring.c - a ring for each disk; completions arrive by an eventfd that the device's executor watches.
  *
  * What does not fit the ring waits in `waiting` and goes out as completions make room, so the completion ring never overflows. A short read or write is sent again for
- * the rest; one of zero bytes is the end of a file that shrank.
+ * the rest; one of zero bytes is the end of a file that shrank. When the kernel takes no more requests, those and all later ones go to threads.
  * Locking: all under the device's lock.
  */
 #include <errno.h>
@@ -12,16 +12,20 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/bits.h"
 #include "storage/raw.h"
 
-enum { ENTRIES = 128 };
+enum { ENTRIES = 128, TRIES = 16 };
 
 struct uring {
     struct io_uring ring;
     struct raw_disk *raw;
     struct exec_watch watch;
     int event;
-    unsigned in_ring, unsent;
+    unsigned in_ring;          /* those of `unsent` included */
+    struct disk_request *unsent[ENTRIES];
+    unsigned unsent_count;
+    bool refused;              /* the kernel takes no more: what lies unsent in the ring stays there */
     struct disk_request *waiting[4096]; /* a circle; more are refused */
     unsigned first, count;
 };
@@ -37,7 +41,7 @@ static void prepare(struct uring *u, struct io_uring_sqe *sqe, struct disk_reque
     }
     io_uring_sqe_set_data(sqe, r);
     u->in_ring++;
-    u->unsent++;
+    u->unsent[u->unsent_count++] = r;
 }
 
 /* False: the ring is full. */
@@ -53,27 +57,48 @@ static bool enter(struct uring *u, struct disk_request *r)
 void uring_submit(struct uring *u, struct disk_request *r)
 {
     r->place = DISK_IN_RING;
-    if (!u->count && enter(u, r))
+    if (!u->refused && !u->count && enter(u, r))
         return;
-    if (u->count == sizeof u->waiting / sizeof u->waiting[0]) {
+    if (u->refused || u->count == ARRAY_LEN(u->waiting)) {
         disk_request_offload(r, raw_run);
         return;
     }
-    u->waiting[(u->first + u->count++) % (sizeof u->waiting / sizeof u->waiting[0])] = r;
+    u->waiting[(u->first + u->count++) % ARRAY_LEN(u->waiting)] = r;
+}
+
+static struct disk_request *take_waiting(struct uring *u)
+{
+    struct disk_request *r = u->waiting[u->first];
+    u->first = (u->first + 1) % ARRAY_LEN(u->waiting);
+    u->count--;
+    return r;
+}
+
+/* Those that the kernel has still go on in it. */
+static void give_up(struct uring *u)
+{
+    u->refused = true;
+    u->in_ring -= u->unsent_count;
+    for (unsigned i = 0; i < u->unsent_count; i++)
+        disk_request_offload(u->unsent[i], raw_run);
+    u->unsent_count = 0;
+    while (u->count)
+        disk_request_offload(take_waiting(u), raw_run);
 }
 
 void uring_commit(struct uring *u)
 {
-    while (u->count && enter(u, u->waiting[u->first])) {
-        u->first = (u->first + 1) % (sizeof u->waiting / sizeof u->waiting[0]);
-        u->count--;
-    }
-    while (u->unsent) {
+    while (!u->refused && u->count && enter(u, u->waiting[u->first]))
+        take_waiting(u);
+    for (unsigned tries = 0; u->unsent_count && tries < TRIES;) {
         int n = io_uring_submit(&u->ring);
-        if (n == -EINTR || n == -EAGAIN || n == -EBUSY)
-            continue;
-        u->unsent = n > 0 && (unsigned)n < u->unsent ? u->unsent - (unsigned)n : 0;
+        unsigned sent = n > 0 && (unsigned)n < u->unsent_count ? (unsigned)n : n > 0 ? u->unsent_count : 0;
+        u->unsent_count -= sent;
+        memmove(u->unsent, u->unsent + sent, u->unsent_count * sizeof u->unsent[0]);
+        tries = sent ? 0 : n == 0 || n == -EINTR || n == -EAGAIN || n == -EBUSY ? tries + 1 : TRIES;
     }
+    if (u->unsent_count)
+        give_up(u);
 }
 
 static void advance(struct disk_request *r, size_t n)

@@ -287,6 +287,20 @@ bool vq_copy_out(struct virtqueue *q, const struct vq_chain *c, uint32_t offset,
     return true;
 }
 
+/* Pins a piece, each part of it that lies in another view by itself. */
+static bool pin_piece(struct virtqueue *q, struct vq_segment piece, uint32_t access, struct mem_pin *pins, struct iovec *iov, int *n)
+{
+    while (piece.len) {
+        struct mem_pin *pin = &pins[*n];
+        if (*n == VQ_SEGS_MAX || mem_pin_part(q->memory, piece.gpa, piece.len, access, pin))
+            return false;
+        iov[(*n)++] = (struct iovec){ pin->host, pin->len };
+        piece.gpa += pin->len;
+        piece.len -= (uint32_t)pin->len;
+    }
+    return true;
+}
+
 int vq_pin(struct virtqueue *q, const struct vq_chain *c, uint32_t access, uint32_t offset, uint32_t len, struct mem_pin *pins, struct iovec *iov)
 {
     bool read = access == MEM_R;
@@ -295,13 +309,11 @@ int vq_pin(struct virtqueue *q, const struct vq_chain *c, uint32_t access, uint3
     while (len) {
         struct vq_segment piece;
         if (!next_piece(read ? c->segs : c->segs + c->reads, read ? c->reads : c->writes, &i, &offset, &len, &piece) ||
-            mem_pin(q->memory, piece.gpa, piece.len, access, &pins[n])) {
+            !pin_piece(q, piece, access, pins, iov, &n)) {
             while (n)
                 mem_unpin(&pins[--n], 0);
             return -1;
         }
-        iov[n] = (struct iovec){ pins[n].host, piece.len };
-        n++;
     }
     return n;
 }

@@ -81,7 +81,7 @@ bool vq_listen(struct virtqueue *);
 bool vq_copy_in(struct virtqueue *, const struct vq_chain *, uint32_t offset, void *out, uint32_t len);
 bool vq_copy_out(struct virtqueue *, const struct vq_chain *, uint32_t offset, const void *data, uint32_t len);
 /* Pins [offset, offset + len) of the readable (access MEM_R) or writable (MEM_W) bytes for I/O by the host. Returns the number of pieces, at most VQ_SEGS_MAX, each with a pin and
- * an iovec; -1 when the memory is not there (nothing is pinned then). */
+ * an iovec; -1 when the memory is not there or lies in more pieces (nothing is pinned then). */
 int  vq_pin(struct virtqueue *, const struct vq_chain *, uint32_t access, uint32_t offset, uint32_t len, struct mem_pin *pins, struct iovec *iov);
 
 #endif

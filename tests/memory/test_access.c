@@ -115,6 +115,11 @@ static void a_pin_outlives_its_view(void **state)
     struct mem_pin pin;
 
     assert_int_equal(mem_pin(rig->map, 2 * P, 2 * P, MEM_W, &pin), ERR_INPUT); /* two views */
+    assert_int_equal(mem_pin_part(rig->map, 2 * P, 2 * P, MEM_R, &pin), 0);
+    assert_int_equal(pin.len, P);
+    mem_unpin(&pin, 0);
+    assert_int_equal(mem_pin_part(rig->map, 5 * P, P, MEM_W, &pin), ERR_INPUT);
+    assert_int_equal(mem_pin_part(rig->map, 2 * P, 0, MEM_R, &pin), ERR_INPUT);
     assert_int_equal(mem_pin(rig->map, 5 * P, P, MEM_W, &pin), ERR_INPUT);
     assert_int_equal(mem_pin(rig->map, 2 * P, 0, MEM_R, &pin), ERR_INPUT);
     assert_int_equal(mem_pin(rig->map, 3 * P + 16, P, MEM_R | MEM_W, &pin), 0);

@@ -320,6 +320,37 @@ static void bad_images(void **state)
     disk_close(second);
 }
 
+/* A segment may begin in one block of memory and end in the next. */
+static void data_across_two_views(void **state)
+{
+    (void)state;
+    enum { EDGE = GUEST_MEMORY, LEN = 4096 };
+    for (unsigned engine = DISK_ENGINE_AUTO; engine <= DISK_ENGINE_THREADS; engine += 2) {
+        struct guest g;
+        uint8_t header[16] = { 0 }, status = 0xee, data[LEN];
+        struct guest_buffer buffers[] = { { HEADER, 16, false }, { EDGE - 512 - 8, LEN, true }, { STATUS, 1, true } };
+        guest_start(&g, GUEST_THREAD);
+        struct mem_block *more = mem_block_new(1 << 20, NULL);
+        assert_int_equal(mem_map_add(g.memory, EDGE, more, 0, 1 << 20, MEM_R | MEM_W, NULL), 0);
+        assert_int_equal(new_blk(&g, engine, false), 0);
+        guest_driver(&g, F_FLUSH, 1);
+        store_le64(header + 8, 3);
+        guest_put(&g, HEADER, header, sizeof header);
+        assert_int_equal(guest_request(&g, 0, buffers, 3), LEN + 1);
+        guest_get(&g, STATUS, &status, 1);
+        assert_int_equal(status, 0);
+        guest_get(&g, EDGE - 512 - 8, data, LEN);
+        for (unsigned i = 0; i < LEN; i++)
+            assert_int_equal(data[i], (uint8_t)((3 + i / 512) * 7 + 1));
+        buffers[1].gpa = EDGE + (1 << 20) - 512; /* and may not reach beyond */
+        guest_request(&g, 0, buffers, 3);
+        guest_get(&g, STATUS, &status, 1);
+        assert_int_equal(status, 1);
+        guest_stop(&g);
+        mem_block_unref(more);
+    }
+}
+
 static void shrunk_image(void **state)
 {
     (void)state;
@@ -348,6 +379,7 @@ int main(void)
         cmocka_unit_test(save_drains_and_loads),
         cmocka_unit_test(window_in_configuration_space),
         cmocka_unit_test(bad_images),
+        cmocka_unit_test(data_across_two_views),
         cmocka_unit_test_setup_teardown(shrunk_image, NULL, remove_image),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
