@@ -185,6 +185,10 @@ static void check_vbs_records(struct check *c, const uint8_t *records, uint32_t 
             check_found(c, IGVM_VBS_MIXED_VTL, "register %u is for VTL %u, the first for VTL %u", i, record[0], records[0]);
         else if (!igvm_vbs_register_name(c->file->arch, name))
             check_found(c, IGVM_VBS_REGISTER, "register %u has the name 0x%x", i, name);
+        igvm_vbs_register kept;
+        igvm_vbs_register_get(records - 4, i, &kept);
+        igvm_vbs_register_trim(c->file->arch, &kept);
+        untidy |= memcmp(kept.value, record + 0x10, sizeof kept.value) != 0;
         for (int at = 5; at < 16; at++)
             untidy |= record[at] != 0;
         for (uint32_t j = 0; j < i && j < 64; j++) /* a lint; contexts have a few dozen registers */

@@ -22,4 +22,7 @@ igvm_code igvm_fail(igvm_finding *why, igvm_code code, const char *format, ...) 
  * its count says, 4 if the count is not in the file). 0: the header refers to none. */
 uint64_t igvm_payload_bytes(const igvm_file *file, const igvm_header *header);
 
+/* Makes a register's value what a loader keeps of it: 16 bytes of a segment, limit and base of a table, the low 8 bytes of all others. */
+void igvm_vbs_register_trim(uint32_t arch, igvm_vbs_register *reg);
+
 #endif

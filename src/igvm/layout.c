@@ -283,6 +283,15 @@ void igvm_vbs_register_get(const uint8_t *context, uint32_t index, igvm_vbs_regi
     memcpy(out->value, record + 0x10, sizeof out->value);
 }
 
+void igvm_vbs_register_trim(uint32_t arch, igvm_vbs_register *reg)
+{
+    bool segment = arch == IGVM_ARCH_X64 && reg->name >= 0x60000 && reg->name <= 0x60007, table = arch == IGVM_ARCH_X64 && reg->name >> 4 == 0x7000;
+    if (table)
+        memset(reg->value, 0, 6);
+    else if (!segment)
+        memset(reg->value + 8, 0, 8);
+}
+
 void igvm_memory_map_entry_put(const igvm_memory_map_entry *entry, uint8_t *bytes)
 {
     store_le64(bytes, entry->page);

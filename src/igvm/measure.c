@@ -404,6 +404,7 @@ static void measure_vbs_registers(struct measure *m)
             igvm_vbs_register r;
             uint8_t head[32] = {0x30}; /* size 0x30, type 0 */
             igvm_vbs_register_get(context, i, &r);
+            igvm_vbs_register_trim(m->file->arch, &r);
             head[20] = r.vtl;
             store_le32(head + 28, r.name);
             add_vbs_record(m, head, sizeof head, r.value, sizeof r.value);
