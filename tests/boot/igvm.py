@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""igvm.py soft|nested: Debian's cloud kernel and an initramfs, made into an IGVM file by `mezz igvm build`, boot by `mezz run --igvm`
-to the same shell as they do directly, on the software CPU or on real KVM in a machine that QEMU makes."""
+"""igvm.py soft|nested|tdx: Debian's cloud kernel and an initramfs, made into an IGVM file by `mezz igvm build`, boot by `mezz run --igvm`
+to the same shell as they do directly, on the software CPU or on real KVM in a machine that QEMU makes. tdx: what is built for TDX boots
+on the software CPU, from a state like the one that the TDX module gives the first vCPU."""
+import json
+import struct
 import subprocess
 import sys
 import tempfile
@@ -74,4 +77,41 @@ def test_nested():
             boot.fail(f"status {done.returncode}")
 
 
-boot.run({"soft": test_soft, "nested": test_nested}[sys.argv[1]])
+def tdx_context():
+    """The first vCPU of a TD (TDX module ABI, TD vCPU initial state) as a NATIVE context: 32-bit, flat, paging off, EFER.LME set."""
+    context = bytearray(0xE8)
+    struct.pack_into("<QQ", context, 0x80, 0xFFFFFFF0, 2)
+    struct.pack_into("<HHII", context, 0xA8, 8, 0xC09B, 0, 0xFFFFFFFF)
+    struct.pack_into("<HHII", context, 0xB4, 16, 0xC093, 0, 0xFFFFFFFF)
+    struct.pack_into("<QQQQ", context, 0xC8, 0x21, 0, 0x40, 0x900)
+    return context
+
+
+def native_pages(pages):
+    """The pages without the hole for legacy video and the place of our ACPI tables, which an ordinary machine has."""
+    for page in pages:
+        del page["platform"]
+        first = int(page["gpa"], 16)
+        end = first + page.get("size", 0)
+        for low, high in ((first, min(end, 0xA0000)), (max(first, 0x100000), end)) if end > first else ():
+            if low < high:
+                yield {"gpa": low, "size": high - low}
+        if end == first:
+            yield page
+
+
+def test_tdx():
+    with tempfile.TemporaryDirectory(prefix="mezz-igvm-") as folder:
+        parts = Path(folder) / "parts"
+        path = build(folder, boot.tool("guest", "initramfs", "shell"), "--platform", "tdx", "--memory", "256M", "--cmdline", "console=ttyS0 quiet")
+        subprocess.run([*boot.mezz(), "igvm", "extract", path, "--output", parts], check=True)
+        manifest = json.loads((parts / "manifest.json").read_text())
+        manifest.update(platform=["native"], pages=list(native_pages(manifest["pages"])), contexts=[{"file": "context"}])
+        (parts / "context").write_bytes(tdx_context())
+        (parts / "native.json").write_text(json.dumps(manifest))
+        subprocess.run([*boot.mezz(), "igvm", "build", "--manifest", parts / "native.json", "--output", path], check=True)
+        with boot.Console(boot.mezz() + ["run", "--igvm", str(path), "--memory", "256M", "--serial", "stdio", "--backend", "soft"], echo=sys.stdout) as console:
+            talk(console)
+
+
+boot.run({"tdx": test_tdx, "soft": test_soft, "nested": test_nested}[sys.argv[1]])
