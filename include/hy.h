@@ -106,6 +106,11 @@ hy_err hy_close(hy *);
 const char *hy_name(const hy *);
 const char *hy_choice(const hy *);
 
+/* How guest code runs: "hardware"; or by backend soft "translate", or "interpret" where the host does not let it translate. Then *why (NULL: not wanted) says why
+ * not, in a few words, else it is "". Known when the backend is opened; what a vCPU made later could not get is told here as well. HY_VM_INTERPRET
+ * is the caller's own wish and does not show here. Static storage. Any thread. */
+const char *hy_engine(const hy *, const char **why);
+
 /* ---- capabilities: limits as numbers, abilities as bits ---------------------------------------------------------------------------------- */
 
 enum { HY_ARCH_X86_64 = 1, HY_ARCH_ARM64 = 2 };
@@ -161,7 +166,7 @@ hy_err hy_caps(hy *, struct hy_caps *out);
 enum { HY_ISO_NONE, HY_ISO_SNP, HY_ISO_TDX, HY_ISO_VBS };
 enum { /* hy_vm_cfg.flags */
     HY_VM_NEST = 1 << 0,      /* show the guest VMX or SVM; needs HY_CAN_NEST                                        */
-    HY_VM_INTERPRET = 1 << 1, /* backend soft: never translate guest code (the others ignore it)                        */
+    HY_VM_INTERPRET = 1 << 1, /* backend soft: never translate guest code (the others ignore it)                     */
     HY_VM_TRANSLATE = 1 << 2  /* backend soft: hy_cpu_new fails with HY_E_NOTSUP where it cannot translate, instead of interpreting */
 };
 

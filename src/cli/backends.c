@@ -19,6 +19,9 @@ static void print_backend(const struct hy_probe *p)
         printf("%-6s usable: up to %u CPUs, %u-bit guest-physical addresses", p->name, caps.max_cpus, caps.gpa_bits);
         if (caps.speed)
             printf(", about %llu million instructions a second", (unsigned long long)(caps.speed + 500000) / 1000000);
+        const char *why, *engine = hy_engine(h, &why);
+        if (caps.can & HY_CAN_JIT)
+            printf(", CPU engine %s%s%s", engine, *why ? ", not translate: " : "", why);
         printf("%s\n", slow);
     }
     hy_close(h);

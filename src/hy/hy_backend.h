@@ -51,6 +51,7 @@ struct hy_backend {
     hy_err (*caps)(hyb *, struct hy_caps *);                  /* whole structure, zeroed before        */
     hy_err (*cpuid_host)(hyb *, struct hy_cpuid *, size_t *);
     hy_err (*msr_host)(hyb *, uint32_t *, size_t *);
+    const char *(*engine)(hyb *, const char **why);           /* hy_engine(); NULL: "hardware"             */
 
     hy_err (*vm_new)(hyb *, const struct hy_vm_cfg *, struct mem_map *, hyb_vm **); /* cfg complete: cpus, tick_hz not 0 when known */
     void   (*vm_free)(hyb_vm *);

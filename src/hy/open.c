@@ -148,6 +148,15 @@ hy_err hy_close(hy *h)
 const char *hy_name(const hy *h) { return h ? h->backend->name : ""; }
 const char *hy_choice(const hy *h) { return h ? h->choice : ""; }
 
+const char *hy_engine(const hy *h, const char **why)
+{
+    const char *unused;
+
+    why = why ? why : &unused;
+    *why = "";
+    return !h ? "" : h->backend->engine ? h->backend->engine(h->b, why) : "hardware";
+}
+
 hy_err hy_caps(hy *h, struct hy_caps *out)
 {
     size_t size;

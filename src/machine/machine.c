@@ -113,6 +113,9 @@ static int machine_open(struct machine *m, struct err *err)
         return err_set(err, ERR_USAGE, "--irqchip: backend %s does not offer it", hy_name(m->hy));
     if (m->config.cpus > m->caps.max_cpus)
         return err_set(err, ERR_USAGE, "--cpus %u: backend %s takes at most %u", m->config.cpus, hy_name(m->hy), m->caps.max_cpus);
+    const char *why;
+    if (m->config.cpu_engine == MACHINE_CPU_ENGINE_TRANSLATE && !strcmp(hy_engine(m->hy, &why), "interpret"))
+        return err_set(err, ERR_HOST, "--cpu-engine translate: %s (say --cpu-engine auto to have guest code interpreted)", why);
     static const uint32_t engine_flags[] = {0, HY_VM_INTERPRET, HY_VM_TRANSLATE};
     struct hy_vm_cfg cfg = {.size = sizeof cfg, .irq = m->irq, .flags = engine_flags[m->config.cpu_engine], .cpus = m->config.cpus};
     e = hy_vm_new(m->hy, &cfg, &m->vm);
@@ -309,6 +312,14 @@ static void machine_handle_requests(void *opaque)
         carry_out(m, machine_checkpoint);
 }
 
+/* Slower than its user may think, who did not ask for that. */
+static void tell_engine(struct machine *m)
+{
+    const char *why;
+    if (m->config.cpu_engine == MACHINE_CPU_ENGINE_AUTO && !strcmp(hy_engine(m->hy, &why), "interpret"))
+        log_line(m->config.log, LOG_WARN, "guest code is interpreted, not translated: %s", why);
+}
+
 int machine_start(struct machine *m, struct err *err)
 {
     if (m->vcpus[0].started)
@@ -319,6 +330,7 @@ int machine_start(struct machine *m, struct err *err)
         r = vcpus_start(m, err);
     if (r)
         return r;
+    tell_engine(m);
     run_clock(m, false);
     return 0;
 }

@@ -25,6 +25,7 @@ static void probing_tells_all(struct rig *rig)
 static void opening_by_name(struct rig *rig)
 {
     char list[64];
+    const char *why;
     hy *h;
 
     CHECK_ERR(hy_open("no-such-thing", &h), HY_E_ABSENT);
@@ -32,6 +33,7 @@ static void opening_by_name(struct rig *rig)
     snprintf(list, sizeof list, "no-such-thing,%s", rig->backend);
     OK(hy_open(list, &h));
     CHECK(!strcmp(hy_name(h), rig->backend));
+    CHECK(*hy_engine(h, NULL) && hy_engine(h, &why) && (!*why || !strcmp(hy_engine(h, NULL), "interpret")));
     CHECK(*hy_choice(h) && !strchr(hy_choice(h), '\n'));
     OK(hy_close(h));
     OK(hy_open(NULL, &h)); /* something is always usable */

@@ -4,11 +4,15 @@
 
 #include <string.h>
 
+static const char none[] = "there is no translator for this host";
+
+const char *translate_refusal(void) { return none; }
+
 int translate_new(struct cpu *cpu, const char **why, struct err *err)
 {
     (void)err;
     cpu->translator = NULL;
-    *why = "there is no translator for this host";
+    *why = none;
     return 0;
 }
 

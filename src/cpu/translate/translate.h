@@ -28,6 +28,8 @@ struct translate_statistics {
     uint64_t left_jump, left_request, left_interpret;                /* ways out: to code not yet linked; for a request; for E0 to do one */
 };
 
+/* Why this host, or its policy, lets no vCPU have a translator, in a few words; NULL: it does, as far as can be told before. Any thread. */
+const char *translate_refusal(void);
 /* Makes the vCPU's translator. With `err` unset and no translator when this host or its policy does not let us: *why says so in a few words, and E0 does all. */
 int  translate_new(struct cpu *, const char **why, struct err *);
 void translate_free(struct cpu *);

@@ -13,12 +13,25 @@
 
 /* ---- life ---------------------------------------------------------------------------------------------------------------------------------------------------------- */
 
+static const char no_low_memory[] = "there is no memory below 2 GiB";
+
 static bool is_low(const struct cpu *cpu) { return (uintptr_t)cpu + sizeof *cpu <= INT32_MAX; }
+
+const char *translate_refusal(void)
+{
+    struct code_memory memory;
+    struct cpu *cpu = pages_alloc_low(sizeof *cpu);
+    const char *why = cpu && is_low(cpu) ? code_memory_new(&memory, CODE_BYTES) : no_low_memory;
+    if (!why)
+        code_memory_free(&memory);
+    pages_free(cpu, sizeof *cpu);
+    return why;
+}
 
 static const char *translator_make(struct cpu *cpu, struct translator *t)
 {
     if (!is_low(cpu))
-        return "there is no memory below 2 GiB";
+        return no_low_memory;
     struct code_memory *memory = &cpu->vm->code[cpu->index];
     const char *why = memory->size ? NULL : code_memory_new(memory, CODE_BYTES);
     if (why)

@@ -14,6 +14,7 @@
 
 #include "base/barrier.h"
 #include "base/clock.h"
+#include "cpu/translate/translate.h"
 
 #define DEFAULT_TSC_HZ UINT64_C(1000000000)
 
@@ -30,8 +31,19 @@ static hy_err soft_open(const struct hy_os *os, hyb **out)
     b->os = os;
     b->max_cpus = cpu_host_orders_memory() && barrier_available() ? APIC_CPUS_MAX : 1;
     b->gpa_bits = x86_cpuid_find(leaves, n, 0x80000008, 0)->eax & 0xff;
+    atomic_init(&b->no_translator, translate_refusal());
     *out = b;
     return HY_OK;
+}
+
+static const char *soft_engine(hyb *b, const char **why)
+{
+    const char *refusal = atomic_load(&b->no_translator);
+
+    if (!refusal)
+        return "translate";
+    *why = refusal;
+    return "interpret";
 }
 
 static void soft_close(hyb *b) { free(b); }
@@ -309,6 +321,8 @@ static hy_err soft_cpu_new(hyb_vm *vm, uint32_t index, const struct hy_cpuid *ta
         soft_cpu_free(cpu);
         return result == ERR_HOST ? soft_fail(HY_E_NOMEM, "hy_cpu_new", "") : soft_fail(HY_E_RANGE, "hy_cpu_new", "more CPUID leaves than there is room for");
     }
+    if (cpu->cpu->no_translator)
+        atomic_store(&vm->b->no_translator, cpu->cpu->no_translator);
     if (vm->must_translate && cpu->cpu->no_translator) {
         const char *why = cpu->cpu->no_translator;
         soft_cpu_free(cpu);
@@ -551,7 +565,7 @@ static hy_err soft_window(hyb_cpu *cpu, unsigned mask)
 
 const struct hy_backend hy_backend_soft = {
     .abi = HY_BACKEND_ABI, .size = sizeof(struct hy_backend), .name = "soft",
-    .open = soft_open, .close = soft_close, .caps = soft_caps, .cpuid_host = soft_cpuid_host, .msr_host = soft_msr_host,
+    .open = soft_open, .close = soft_close, .caps = soft_caps, .cpuid_host = soft_cpuid_host, .msr_host = soft_msr_host, .engine = soft_engine,
     .vm_new = soft_vm_new, .vm_free = soft_vm_free, .trap = soft_trap, .msi = soft_msi, .clock = soft_clock,
     .cpu_new = soft_cpu_new, .cpu_free = soft_cpu_free, .get = soft_get, .set = soft_set, .enter = soft_enter, .finish = soft_finish, .kick = soft_kick,
     .inject = soft_inject, .window = soft_window, .save = soft_save, .load = soft_load,

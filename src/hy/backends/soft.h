@@ -13,7 +13,11 @@
 #include "cpu/traps.h"
 #include "hy/hy_backend.h"
 
-struct hyb { const struct hy_os *os; uint32_t max_cpus, gpa_bits; };
+struct hyb {
+    const struct hy_os *os;
+    uint32_t max_cpus, gpa_bits;
+    _Atomic(const char *) no_translator; /* why guest code is interpreted; NULL: it is translated */
+};
 
 struct soft_range { uint32_t first, last; };
 
