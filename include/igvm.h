@@ -51,6 +51,7 @@ typedef struct igvm_key    igvm_key;    /* an ECDSA P-384 private key, owned by 
 #define IGVM_AREAS_BYTES_MAX   0x40000000u /* 1 GiB: all parameter areas together                                         */
 #define IGVM_REGIONS_MAX       256u        /* relocatable regions of a file                                               */
 #define IGVM_VBS_REGISTERS_MAX 1024u       /* registers of one VBS context                                                */
+#define IGVM_MEASURE_PAGES_MAX 0x2000000u  /* 128 GiB: what igvm_measure hashes of a file at most                         */
 #define IGVM_BODY_MAX          0x360u      /* the longest body of a known header                                          */
 #define IGVM_NONE              0xffffffffu /* igvm_finding.index: the finding is about the fixed header or the whole file */
 
@@ -63,7 +64,7 @@ typedef enum igvm_code {
     /* about the call */
     IGVM_BAD_ARGUMENT,           /* NULL or a number that makes no sense                                                      */
     IGVM_NO_MEMORY,
-    IGVM_TOO_LARGE,              /* writer: the file would exceed IGVM_FILE_MAX, or the caller's buffer is too small          */
+    IGVM_TOO_LARGE,              /* writer: more than IGVM_FILE_MAX or the caller's buffer; measure: IGVM_MEASURE_PAGES_MAX   */
     IGVM_NO_SUCH_PLATFORM,       /* measure, sign: the file has no header for this platform                                   */
     IGVM_UNSUPPORTED,            /* measure: this loader does not start such a file, or a platform forbids what is in it      */
     IGVM_CRYPTO,                 /* the crypto provider failed, or the key is no P-384 key                                    */

@@ -179,10 +179,8 @@ static void check_vbs_records(struct check *c, const uint8_t *records, uint32_t 
     for (uint32_t i = 0; i < count && !c->header_bad; i++) {
         const uint8_t *record = records + i * VBS_RECORD;
         uint32_t name = load_le32(record + 1);
-        if (record[0] > 2)
-            check_found(c, IGVM_VBS_VTL, "register %u is for VTL %u", i, record[0]);
-        else if (record[0] != records[0])
-            check_found(c, IGVM_VBS_MIXED_VTL, "register %u is for VTL %u, the first for VTL %u", i, record[0], records[0]);
+        if (record[0] != records[0])
+            check_found(c, record[0] > 2 ? IGVM_VBS_VTL : IGVM_VBS_MIXED_VTL, "register %u is for VTL %u, the first for VTL %u", i, record[0], records[0]);
         else if (!igvm_vbs_register_name(c->file->arch, name))
             check_found(c, IGVM_VBS_REGISTER, "register %u has the name 0x%x", i, name);
         igvm_vbs_register kept;
@@ -198,12 +196,13 @@ static void check_vbs_records(struct check *c, const uint8_t *records, uint32_t 
         check_found(c, IGVM_VBS_RECORD, "a register comes twice, or reserved bytes are not 0");
 }
 
-/* Returns the VTL, or -1 when the context is no good. */
-static int check_vbs(struct check *c, const igvm_vp_context *v)
+/* Each VTL's records are looked at once, so that a file cannot have the same ones checked again and again. */
+static void check_vbs(struct check *c, const igvm_vp_context *v, uint32_t platform)
 {
     if (!check_data(c, v->file_offset, 4))
-        return -1;
-    uint32_t count = load_le32(c->file->data + v->file_offset);
+        return;
+    const uint8_t *records = c->file->data + v->file_offset + 4;
+    uint32_t count = load_le32(records - 4);
     uint64_t rest = c->file->size - v->file_offset - 4;
     if (count == 0)
         check_found(c, IGVM_VBS_NO_REGISTERS, "register_count is 0");
@@ -212,9 +211,16 @@ static int check_vbs(struct check *c, const igvm_vp_context *v)
     if (v->vp_index)
         check_found(c, IGVM_VBS_VP_INDEX, "vp_index is %u", v->vp_index);
     if (c->header_bad)
-        return -1;
-    check_vbs_records(c, c->file->data + v->file_offset + 4, count);
-    return c->header_bad ? -1 : c->file->data[v->file_offset + 4];
+        return;
+    uint32_t vtl = records[0];
+    if (vtl > 2)
+        check_found(c, IGVM_VBS_VTL, "register 0 is for VTL %u", vtl);
+    else if (c->vbs_contexts[vtl] >> platform & 1)
+        check_found(c, IGVM_DUP_VPCTX, "VTL %u of VP 0 has a context already", vtl);
+    else
+        check_vbs_records(c, records, count);
+    if (vtl <= 2)
+        c->vbs_contexts[vtl] |= 1u << platform;
 }
 
 static void check_tail(struct check *c, const uint8_t *context, uint32_t from)
@@ -230,23 +236,20 @@ static void check_tail(struct check *c, const uint8_t *context, uint32_t from)
 static void check_context_data(struct check *c, const igvm_vp_context *v, const igvm_platform *platform, uint32_t i)
 {
     if (platform->type == IGVM_VBS) {
-        int vtl = check_vbs(c, v);
-        if (vtl < 0)
-            return;
-        if (c->vbs_contexts[vtl] >> i & 1)
-            check_found(c, IGVM_DUP_VPCTX, "VTL %d of VP 0 has a context already", vtl);
-        c->vbs_contexts[vtl] |= 1u << i;
+        check_vbs(c, v, i);
         return;
     }
-    if (check_data(c, v->file_offset, IGVM_PAGE)) {
-        const uint8_t *context = c->file->data + v->file_offset;
-        if (platform->type == IGVM_NATIVE || platform->type == IGVM_SEV)
-            check_tail(c, context, IGVM_NATIVE_CONTEXT_BYTES);
-        else if (platform->type == IGVM_CCA)
-            check_tail(c, context, 0x50);
-    }
-    if (note_context(c, i, v->vp_index))
+    if (note_context(c, i, v->vp_index)) {
         check_found(c, IGVM_DUP_VPCTX, "VP %u of %s has a context already", v->vp_index, igvm_platform_name(platform->type));
+        return;
+    }
+    if (!check_data(c, v->file_offset, IGVM_PAGE))
+        return;
+    const uint8_t *context = c->file->data + v->file_offset;
+    if (platform->type == IGVM_NATIVE || platform->type == IGVM_SEV)
+        check_tail(c, context, IGVM_NATIVE_CONTEXT_BYTES);
+    else if (platform->type == IGVM_CCA)
+        check_tail(c, context, 0x50);
 }
 
 static void check_vp_context(struct check *c, const igvm_header *h)

@@ -26,6 +26,9 @@ struct measure {
     igvm_code failed;
     igvm_finding *why;
     uint32_t index; /* of the header that is measured */
+    uint32_t pages; /* measured so far                */
+    bool zeros_known;
+    uint8_t zeros_digest[48]; /* SNP: of a page of zeros, of which some files have millions */
 };
 
 static const uint8_t zeros[IGVM_PAGE];
@@ -69,14 +72,26 @@ static void tell_step(struct measure *m, uint64_t gpa, uint32_t kind, bool runni
 
 /* ---- what each platform makes of an imported page of 4096 bytes ----------------------------------------------------------------------------- */
 
+static void digest_page(struct measure *m, const uint8_t *page, uint8_t out[48])
+{
+    if (page == zeros && m->zeros_known) {
+        memcpy(out, m->zeros_digest, 48);
+        return;
+    }
+    begin(m);
+    add(m, page, IGVM_PAGE);
+    end(m, out);
+    if (page == zeros) {
+        memcpy(m->zeros_digest, out, 48);
+        m->zeros_known = true;
+    }
+}
+
 static void emit_snp(struct measure *m, enum kind kind, uint64_t gpa, const uint8_t *page)
 {
     uint8_t content[48] = {0}, tail[16] = {0x70, 0, (uint8_t)kind};
-    if (kind == KIND_NORMAL || kind == KIND_VMSA) {
-        begin(m);
-        add(m, page, IGVM_PAGE);
-        end(m, content);
-    }
+    if (kind == KIND_NORMAL || kind == KIND_VMSA)
+        digest_page(m, page, content);
     store_le64(tail + 8, gpa);
     begin(m);
     add(m, m->digest.value, 48);
@@ -142,9 +157,19 @@ static void emit_sev(struct measure *m, enum kind kind, uint64_t gpa, const uint
     tell_step(m, gpa, hashed, false);
 }
 
+static bool pages_left(struct measure *m)
+{
+    if (m->pages++ < IGVM_MEASURE_PAGES_MAX)
+        return true;
+    measure_fail(m, IGVM_TOO_LARGE, "more than 128 GiB would be measured, a limit of this library");
+    return false;
+}
+
 /* One page; NULL: no data. */
 static void emit(struct measure *m, enum kind kind, uint64_t gpa, const uint8_t *page)
 {
+    if (!pages_left(m))
+        return;
     const uint8_t *content = page ? page : zeros;
     switch (m->options->platform) {
     case IGVM_SEV_SNP:
@@ -199,7 +224,7 @@ static void measure_insert(struct measure *m, const igvm_header *h, const igvm_i
 static void measure_error_range(struct measure *m, const igvm_header *h, const igvm_error_range *range)
 {
     m->index = h->index;
-    for (uint64_t at = 0; at < range->bytes && !m->failed; at += IGVM_PAGE)
+    for (uint64_t at = 0; at < range->bytes && !m->failed && pages_left(m); at += IGVM_PAGE)
         emit_vbs_page(m, 7, range->gpa + at, zeros); /* readable, writable, not measured */
 }
 

@@ -374,6 +374,33 @@ static void test_refusals(void **state)
     free(f.p);
 }
 
+static int adds(void *hash, const void *p, size_t n)
+{
+    (void)hash, (void)p, (void)n;
+    return 0;
+}
+
+/* Headers of 32 bytes that stand for 2 MiB each do not keep anybody busy for ever. */
+static void test_limit(void **state)
+{
+    (void)state;
+    igvm_writer *w = start(IGVM_SEV);
+    igvm_body body = {.type = IGVM_T_PAGE_DATA};
+    for (uint64_t i = 0; i <= IGVM_MEASURE_PAGES_MAX / 512; i++) {
+        body.u.page_data = (igvm_page_data){i * IGVM_PAGE_2MB, 1, 0, IGVM_PAGE_IS_2MB, 0, 0};
+        assert_int_equal(igvm_writer_add(w, &body, NULL, 0), IGVM_OK);
+    }
+    struct built f = finish(w);
+    igvm_crypto crypto = *igvm_openssl();
+    crypto.hash_add = adds; /* or it would take minutes */
+    igvm_measure_options o = {.platform = IGVM_SEV, .crypto = &crypto};
+    igvm_digest digest;
+    igvm_finding why;
+    assert_int_equal(igvm_measure(&f.file, &o, &digest, &why), IGVM_TOO_LARGE);
+    assert_int_equal(why.index, IGVM_MEASURE_PAGES_MAX / 512 + 1);
+    free(f.p);
+}
+
 /* The number of vCPUs chooses among the contexts. */
 static void test_vcpus(void **state)
 {
@@ -433,7 +460,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files), cmocka_unit_test(test_built_files), cmocka_unit_test(test_differences_explain_digests),
         cmocka_unit_test(test_differences_are_sentences), cmocka_unit_test(test_sev), cmocka_unit_test(test_steps), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_vcpus), cmocka_unit_test(test_big_pages_and_error_ranges),
+        cmocka_unit_test(test_vcpus), cmocka_unit_test(test_limit), cmocka_unit_test(test_big_pages_and_error_ranges),
     };
     if (argc != 2)
         return 2;
