@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -49,7 +50,16 @@ static int unknown_command(int argc, char **argv)
     return -ERR_USAGE;
 }
 
-int cli_main(int argc, char **argv)
+/* What was printed must have arrived, or a script would take half of it for the whole. A reader that went away knows that. */
+static int check_output(int status)
+{
+    if ((!fflush(stdout) && !ferror(stdout)) || errno == EPIPE || status)
+        return status;
+    fprintf(stderr, "mezz: standard output: cannot write to it: %s\n", strerror(errno));
+    return -ERR_HOST;
+}
+
+static int run_command(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
     open_standard_streams();
@@ -75,4 +85,9 @@ int cli_main(int argc, char **argv)
         return 0;
     }
     return command->run(command, argc, argv);
+}
+
+int cli_main(int argc, char **argv)
+{
+    return check_output(run_command(argc, argv));
 }
