@@ -204,7 +204,7 @@ static uint64_t stretch_do(struct cpu *cpu, const struct insn *in, uint64_t coun
 /* What a 32-bit address size does before the first element, for processors to see when that faults, or when the count is 0. */
 static void clear_upper_halves(struct cpu *cpu, const struct insn *in)
 {
-    bool moves = gpr_get(cpu, REG_RCX, 4) && !compares(in->op);
+    bool moves = !compares(in->op); /* even when the count is 0 */
     gpr_set(cpu, REG_RCX, 4, cpu->state.gpr[REG_RCX]);
     if (moves && in->op == OP_MOVS)
         gpr_set(cpu, REG_RSI, 4, cpu->state.gpr[REG_RSI]);

@@ -184,12 +184,12 @@ static void store_masked(struct cpu *cpu, const struct insn *in, uint64_t offset
 {
     for (unsigned i = 0; i < bytes; i += size)
         if (mask->b[i + size - 1] & 0x80)
-            cpu_probe(cpu, cpu_rights_unaligned(cpu), cpu_linear(cpu, in->seg, offset + i, size, MEM_W), size, MEM_W);
+            cpu_probe(cpu, cpu_rights_unaligned(cpu), cpu_linear(cpu, in->seg, offset + i, size, MEM_W | MEM_UNALIGNED), size, MEM_W);
     for (unsigned i = 0; i < bytes; i += size) {
         uint64_t element = 0;
         memcpy(&element, &value->b[i], size);
         if (mask->b[i + size - 1] & 0x80)
-            cpu_store_slow(cpu, cpu_rights_unaligned(cpu), cpu_linear(cpu, in->seg, offset + i, size, MEM_W), element, size);
+            cpu_store_slow(cpu, cpu_rights_unaligned(cpu), cpu_linear(cpu, in->seg, offset + i, size, MEM_W | MEM_UNALIGNED), element, size);
     }
 }
 
@@ -221,7 +221,7 @@ static void mask_move(struct cpu *cpu, const struct insn *in)
     for (unsigned i = 0; i < in->vl; i += size) {
         if (!(mask->b[i + size - 1] & 0x80))
             continue;
-        uint64_t element = element_load(cpu, cpu_linear(cpu, in->seg, offset + i, size, MEM_R), size);
+        uint64_t element = element_load(cpu, cpu_linear(cpu, in->seg, offset + i, size, MEM_R | MEM_UNALIGNED), size);
         memcpy(&result.b[i], &element, size);
     }
     vector_write_xmm(cpu, in, in->opnd[0].reg, &result, in->vl);
@@ -277,7 +277,7 @@ static void gather(struct cpu *cpu, const struct insn *in)
         unsigned at = i * g.element_size;
         if (!(mask->b[at + g.element_size - 1] & 0x80))
             continue;
-        uint64_t linear = cpu_linear(cpu, in->seg, gather_offset(cpu, in, i, g.index_size), g.element_size, MEM_R);
+        uint64_t linear = cpu_linear(cpu, in->seg, gather_offset(cpu, in, i, g.index_size), g.element_size, MEM_R | MEM_UNALIGNED);
         uint64_t element = element_load(cpu, linear, g.element_size);
         memcpy(&dst->b[at], &element, g.element_size);
         memset(&mask->b[at], 0, g.element_size);

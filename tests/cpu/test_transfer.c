@@ -153,9 +153,36 @@ static void compare_reads_all_of_its_destination_first(void **state)
     guest_free(&g);
 }
 
+GUEST_PROGRAM(copy_none, "addr32 rep movsb; hlt");
+GUEST_PROGRAM(store_none, "addr32 rep stosb; hlt");
+GUEST_PROGRAM(load_none, "addr32 rep lodsb; hlt");
+
+/* With 32-bit addresses the upper halves go, though nothing moves. */
+static void strings_of_no_elements_cut_their_pointers(void **state)
+{
+    (void)state;
+    static const struct { const uint8_t *code, *end; bool si, di; } cases[] = {
+        { copy_none, copy_none_end, true, true }, { store_none, store_none_end, false, true }, { load_none, load_none_end, false, false },
+    };
+    const uint64_t high = UINT64_C(0x700001000);
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct guest g;
+        make(&g);
+        guest_put(&g, GUEST_CODE, cases[i].code, (size_t)(cases[i].end - cases[i].code));
+        gpr(&g)[REG_RCX] = UINT64_C(0x800000000);
+        gpr(&g)[REG_RSI] = gpr(&g)[REG_RDI] = high;
+        assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
+        assert_int_equal(gpr(&g)[REG_RCX], 0);
+        assert_int_equal(gpr(&g)[REG_RSI], cases[i].si ? 0x1000 : high);
+        assert_int_equal(gpr(&g)[REG_RDI], cases[i].di ? 0x1000 : high);
+        guest_free(&g);
+    }
+}
+
 GUEST_PROGRAM(load_far32, "lfs (%rax), %ebx");
 GUEST_PROGRAM(load_far16, "lfs (%rax), %bx");
 GUEST_PROGRAM(call_far_high, "lcall *(%rax)");
+GUEST_PROGRAM(gather, "vpcmpeqd %xmm1, %xmm1, %xmm1; vpxor %xmm2, %xmm2, %xmm2; vgatherqpd %xmm1, (%rax,%xmm2), %xmm0");
 GUEST_PROGRAM(load_halves, "vcvtph2ps (%rax), %xmm0");
 
 static unsigned user_fault_at(const uint8_t *code, size_t len, uint64_t address)
@@ -185,6 +212,7 @@ static void alignment_goes_before_the_end_of_the_address_space(void **state)
     assert_int_equal(USER_FAULT_AT(load_far16, end - 1), EXC_AC);
     assert_int_equal(USER_FAULT_AT(call_far_high, end - 3), EXC_AC);
     assert_int_equal(USER_FAULT_AT(load_halves, end - 4), EXC_GP); /* never checked for alignment */
+    assert_int_equal(USER_FAULT_AT(gather, end - 4), EXC_GP);
 }
 
 int main(void)
@@ -192,6 +220,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_call_to_compatibility_mode_pushes_below_4_gib), cmocka_unit_test(a_faulting_call_leaves_the_stack_pointer),
         cmocka_unit_test(a_jump_to_compatibility_mode_cuts_the_stack_pointer), cmocka_unit_test(iret_reads_its_frame_from_the_end),
+        cmocka_unit_test(strings_of_no_elements_cut_their_pointers),
         cmocka_unit_test(compare_reads_all_of_its_destination_first), cmocka_unit_test(alignment_goes_before_the_end_of_the_address_space),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
