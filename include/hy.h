@@ -167,7 +167,8 @@ enum { HY_ISO_NONE, HY_ISO_SNP, HY_ISO_TDX, HY_ISO_VBS };
 enum { /* hy_vm_cfg.flags */
     HY_VM_NEST = 1 << 0,      /* show the guest VMX or SVM; needs HY_CAN_NEST                                        */
     HY_VM_INTERPRET = 1 << 1, /* backend soft: never translate guest code (the others ignore it)                     */
-    HY_VM_TRANSLATE = 1 << 2  /* backend soft: hy_cpu_new fails with HY_E_NOTSUP where it cannot translate, instead of interpreting */
+    HY_VM_TRANSLATE = 1 << 2, /* backend soft: hy_cpu_new fails with HY_E_NOTSUP where it cannot translate, instead of interpreting */
+    HY_VM_EAGER = 1 << 3      /* backend soft: translate code when it first runs, not when it has run often: slow, for tests */
 };
 
 struct hy_vm_cfg {
@@ -179,6 +180,9 @@ struct hy_vm_cfg {
     uint32_t flags;      /* HY_VM_*                                                                   */
     uint32_t isolation;  /* HY_ISO_*; other than NONE needs HY_CAN_PRIVATE                            */
     uint64_t tick_hz;    /* guest TSC / counter frequency in Hz; 0 = hy_caps.tick_hz                  */
+    int32_t code_map;    /* backend soft on POSIX hosts: an open file descriptor, borrowed, to which it writes a line "ADDRESS SIZE guest RIP MODE" (hexadecimal) for
+                            each translation: the format of perf's /tmp/perf-PID.map. 0 = none        */
+    uint32_t reserved;   /* 0                                                                         */
 };
 
 /* Makes an empty VM. HY_E_NOTSUP: an irq mode, isolation or flag that hy_caps does not offer; HY_E_RANGE: too many CPUs. */
@@ -448,6 +452,20 @@ struct hy_clock {
 /* Reads (get), sets (set) and starts or freezes (running 1, 0; -1 leaves it) the guest's time; get and set may be NULL. No CPU of the VM may be in
  * hy_run. HY_E_NOTSUP without HY_CAN_CLOCK. */
 hy_err hy_clock(hy_vm *, int running, struct hy_clock *get, const struct hy_clock *set);
+
+/* ---- counters: for whoever measures or tunes -------------------------------------------------------------------------------------------------------------- */
+
+/* What happened how often since the CPU was made, or how much there is now. Names say what, stay as they are while the CPU counts that, and are static storage; which
+ * there are differs between backends, hosts and versions. Backend soft has the groups "interpreter" (engine E0), "translator" (E1), "left" (E1 left an instruction to E0)
+ * and "general" (E0 did one without a handler of its own), the last two by instruction, those that happened, the most frequent first. */
+struct hy_counter {
+    const char *group, *name;
+    uint64_t value;
+};
+
+/* All counters of a CPU. *n: in, room at out; out, how many there are: HY_E_RANGE when the room is too small (out may be NULL for *n = 0). HY_E_NOTSUP: the
+ * backend counts nothing. Owner's thread, so never while the CPU runs. */
+hy_err hy_counters(hy_cpu *, struct hy_counter *out, size_t *n);
 
 /* ---- the way out --------------------------------------------------------------------------------------------------------------------------------------- */
 

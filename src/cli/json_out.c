@@ -78,6 +78,12 @@ void json_out_hex(struct json_out *j, const char *key, uint64_t value)
     fprintf(j->out, "\"0x%llx\"", (unsigned long long)value);
 }
 
+void json_out_number(struct json_out *j, const char *key, double value)
+{
+    begin_member(j, key);
+    fprintf(j->out, "%.3f", value);
+}
+
 void json_out_bool(struct json_out *j, const char *key, bool value)
 {
     begin_member(j, key);

@@ -26,6 +26,7 @@ void json_out_end(struct json_out *);                          /* of the innermo
 void json_out_string(struct json_out *, const char *key, const char *value);
 void json_out_u64(struct json_out *, const char *key, uint64_t value);
 void json_out_hex(struct json_out *, const char *key, uint64_t value);   /* "0x..." */
+void json_out_number(struct json_out *, const char *key, double value); /* three decimals */
 void json_out_bool(struct json_out *, const char *key, bool value);
 void json_out_bytes(struct json_out *, const char *key, const uint8_t *bytes, size_t len); /* hexadecimal digits */
 

@@ -16,6 +16,7 @@
 
 #include "base/bits.h"
 #include "cli/cli.h"
+#include "cli/counters.h"
 #include "cli/files.h"
 #include "cli/terminal.h"
 #include "control/config.h"
@@ -29,6 +30,8 @@ struct run {
     struct image kernel, initrd, igvm;
     char *kernel_path;
     char kernel_label[300], initrd_label[300], igvm_label[300];
+    FILE *counters;
+    int perf_map;
     struct terminal terminal;
     struct log log;
     pthread_t signal_thread;
@@ -146,6 +149,8 @@ static int run_machine(struct run *run, struct err *err)
     r = machine_run(run->machine, &end, err);
     terminal_leave(&run->terminal);
     signals_stop(run);
+    if (run->counters)
+        counters_write(run->counters, run->machine, (uint32_t)run->config.cpus_group.boot);
     if (run->config.checkpoint_every && !run->config.quiet)
         fprintf(stderr, "mezz: saved and loaded %llu times\n", (unsigned long long)machine_checkpoints(run->machine));
     return r ? cli_fail(err) : status_of_end(run, end);
@@ -164,6 +169,25 @@ static void block_signals(struct run *run)
     pthread_sigmask(SIG_BLOCK, &run->signals, NULL);
 }
 
+/* What is written while the machine is in its sandbox. */
+static int open_files(struct run *run, struct err *err)
+{
+    const struct config *c = &run->config;
+    if (c->dry_run)
+        return 0;
+    if (c->counters && !(run->counters = fopen(c->counters, "we")))
+        return err_set(err, ERR_HOST, "--counters %s: %s", c->counters, strerror(errno));
+    return c->perf_map ? perf_map_open(&run->perf_map, err) : 0;
+}
+
+static void close_files(struct run *run)
+{
+    if (run->counters)
+        fclose(run->counters);
+    if (run->perf_map > 0)
+        close(run->perf_map);
+}
+
 static int prepare(struct run *run, const struct command *command, int argc, char **argv, struct err *err)
 {
     int r = config_init(&run->config, err);
@@ -172,6 +196,8 @@ static int prepare(struct run *run, const struct command *command, int argc, cha
     block_signals(run); /* not before: a configuration from a pipe may be long in coming */
     if (!r)
         r = read_files(run, err);
+    if (!r)
+        r = open_files(run, err);
     if (r)
         return r;
     run->log = (struct log){.write = log_to_stderr, .level = run->config.quiet ? LOG_ERROR : LOG_WARN};
@@ -179,6 +205,7 @@ static int prepare(struct run *run, const struct command *command, int argc, cha
     run->machine_config.kernel = run->kernel;
     run->machine_config.initrd = run->initrd;
     run->machine_config.igvm = run->igvm;
+    run->machine_config.code_map = run->perf_map;
     run->machine_config.log = &run->log;
     run->machine_config.input_filter = (struct machine_input_filter){terminal_filter, &run->terminal};
     return machine_new(&run->machine_config, &run->machine, err);
@@ -196,6 +223,7 @@ int command_run(const struct command *command, int argc, char **argv)
     else
         status = run_machine(&run, &err);
     machine_free(run.machine);
+    close_files(&run);
     file_free(&run.kernel);
     file_free(&run.initrd);
     file_free(&run.igvm);

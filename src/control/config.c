@@ -47,6 +47,10 @@ const struct option config_table[] = {
         .meaning = "seccomp and Landlock around the running machine"),
     ROW(cpu_engine, .key = "cpu-engine", .kind = OPTION_CHOICE, .initial = "auto", .choices = cpu_engine_names, .value_name = "auto|interpret|translate",
         .meaning = "how backend soft runs guest code: translated where the host lets it, never, or not without"),
+    ROW(counters, .key = "counters", .kind = OPTION_STRING, .value_name = "F",
+        .meaning = "at the end of the run write what the CPUs counted, as JSON: translations, ways out of them, their size"),
+    ROW(perf_map, .key = "perf-map", .kind = OPTION_BOOL, .initial = "off",
+        .meaning = "name translated code for perf(1) and gdb in /tmp/perf-PID.map"),
     ROW(irqchip, .key = "irqchip", .kind = OPTION_CHOICE, .initial = "auto", .choices = irqchip_names, .value_name = "auto|none|cpu|full",
         .meaning = "interrupt controllers to take from the backend; none: our own local APIC"),
     ROW(executor, .key = "executor", .kind = OPTION_CHOICE, .initial = "main", .choices = executor_names, .value_name = "main|thread|vcpu",
@@ -197,7 +201,8 @@ void config_to_machine(const struct config *c, struct machine_config *out)
         .cmdline = c->cmdline ? c->cmdline : c->igvm ? NULL : "console=ttyS0",
         .disk_count = c->disks.count, .net_count = c->nets.count, .serial = c->serial_stream, .console = c->console_stream,
         .exit_port = c->exit_port ? (int)c->exit_port : -1, .no_reboot = c->no_reboot, .test_device = c->test_device, .executor = c->executor,
-        .irqchip = c->irqchip, .cpu_engine = c->cpu_engine, .sandbox = c->sandbox, .checkpoint_every = c->checkpoint_every, .checkpoint_seed = c->checkpoint_seed};
+        .irqchip = c->irqchip, .cpu_engine = c->cpu_engine, .counters = c->counters != NULL,
+        .sandbox = c->sandbox, .checkpoint_every = c->checkpoint_every, .checkpoint_seed = c->checkpoint_seed};
     for (size_t i = 0; i < c->disks.count; i++)
         out->disks[i] = (struct machine_disk_config){c->disk_groups[i].path, c->disk_groups[i].id, c->disk_groups[i].readonly};
     for (size_t i = 0; i < c->nets.count; i++) {

@@ -32,10 +32,10 @@ extern const struct config_group config_groups[];     /* ends with a NULL name  
 const struct config_group *config_group_find(const char *name);
 
 struct config {
-    char *backend, *kernel, *initrd, *igvm, *cmdline, *cpus, *memory, *serial, *console, *config_file;
+    char *backend, *kernel, *initrd, *igvm, *cmdline, *cpus, *memory, *serial, *console, *config_file, *counters;
     struct option_list disks, nets;
     uint64_t exit_port, checkpoint_every, checkpoint_seed;
-    bool no_reboot, quiet, dry_run, test_device;
+    bool no_reboot, quiet, dry_run, test_device, perf_map;
     unsigned sandbox, irqchip, executor, cpu_engine;
 
     /* parsed from the text above by config_resolve() */

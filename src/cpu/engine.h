@@ -30,6 +30,8 @@ int  engine_new(struct cpu *, struct err *);
 void engine_free(struct cpu *);
 /* Owner's thread, or while the CPU does not run. */
 void cpu_statistics_get(const struct cpu *, struct cpu_statistics *out);
+/* All that is counted of the vCPU (counters.c): writes at most `room` to out, answers how many there are. Thread rule as above. */
+size_t cpu_counters(const struct cpu *, struct hy_counter *out, size_t room);
 
 /* What block_key must be for the present mode: cpu_state_changed() sets it. Needs mode, flat, rights and state. The bits of vector instructions say that SSE,
  * and AVX, may be used as far as control registers decide that. */

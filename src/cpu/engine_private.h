@@ -22,6 +22,7 @@ struct cpu_engine {
     struct cpu *cpu;
     struct block_cache cache;
     struct cpu_statistics statistics;
+    uint64_t general[OP_COUNT];        /* by enum insn_op: instructions done by an exec_*() function         */
 
     /* the exit of a chain that found no target, to be linked once the target is known; NULL: none */
     struct chain *link_from;

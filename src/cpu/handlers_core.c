@@ -80,6 +80,7 @@ ALWAYS_INLINE bool run_insn(struct cpu *cpu, const struct uop *u, const struct i
     cpu->state.rip = rip_cut(cpu, start + u->offset);
     cpu->next_rip = behind = rip_cut(cpu, cpu->state.rip + u->length);
     cpu->uop = NULL;
+    cpu->engine->general[in->op]++;
     exec(cpu, in);
     if (likely(cpu->next_rip == behind && cpu->fetch_tag == tag && cpu->engine->cache.killed == killed && !engine_requested(cpu) &&
                !cpu->state.interrupt_shadow && !cpu->state.halted && !(~flags & cpu->state.rflags & FLAG_IF /* the interrupt window opens */))) {

@@ -256,6 +256,21 @@ hy_err hy_window(hy_cpu *cpu, unsigned mask)
     return cpu_end(cpu, cpu->vm->h->backend->window(cpu->b, mask));
 }
 
+/* ---- counters ------------------------------------------------------------------------------------------------------------------------------------------- */
+
+hy_err hy_counters(hy_cpu *cpu, struct hy_counter *out, size_t *n)
+{
+    hy_err err = cpu_begin(cpu, "hy_counters");
+
+    if (err)
+        return err;
+    if (!n || (*n && !out))
+        return cpu_end(cpu, HY_FAIL(HY_E_INVAL, "hy_counters", ""));
+    if (!cpu->vm->h->backend->counters)
+        return cpu_end(cpu, HY_FAIL(HY_E_NOTSUP, "hy_counters", "the backend counts nothing"));
+    return cpu_end(cpu, cpu->vm->h->backend->counters(cpu->b, out, n));
+}
+
 /* ---- saved state ---------------------------------------------------------------------------------------------------------------------------------------- */
 
 static hy_err state_check(hy_vm *vm, hy_cpu *cpu, int what, const char *call)

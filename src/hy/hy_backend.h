@@ -78,6 +78,7 @@ struct hy_backend {
     hy_err (*window)(hyb_cpu *, unsigned mask);
     hy_err (*save)(hyb_vm *, hyb_cpu *, int what, void *, size_t *);
     hy_err (*load)(hyb_vm *, hyb_cpu *, int what, const void *, size_t);
+    hy_err (*counters)(hyb_cpu *, struct hy_counter *, size_t *); /* NULL: none                          */
     intptr_t (*native)(hyb_vm *, hyb_cpu *);
 };
 

@@ -33,6 +33,8 @@ struct vcpu {
     bool window_asked;         /* hy_window for the i8259 is outstanding                         */
     struct exec_timer apic_timer; /* ends a run when the APIC timer is due; only with HY_IRQ_NONE */
     uint64_t exits;
+    struct hy_counter *counters; /* of the last vCPU that was freed, with config.counters        */
+    size_t counter_count;
     uint64_t clock_page;       /* paravirtual clock: guest-physical address | 1, or 0             */
 };
 

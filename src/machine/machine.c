@@ -117,7 +117,8 @@ static int machine_open(struct machine *m, struct err *err)
     if (m->config.cpu_engine == MACHINE_CPU_ENGINE_TRANSLATE && !strcmp(hy_engine(m->hy, &why), "interpret"))
         return err_set(err, ERR_HOST, "--cpu-engine translate: %s (say --cpu-engine auto to have guest code interpreted)", why);
     static const uint32_t engine_flags[] = {0, HY_VM_INTERPRET, HY_VM_TRANSLATE};
-    struct hy_vm_cfg cfg = {.size = sizeof cfg, .irq = m->irq, .flags = engine_flags[m->config.cpu_engine], .cpus = m->config.cpus};
+    struct hy_vm_cfg cfg = {.size = sizeof cfg, .irq = m->irq, .flags = engine_flags[m->config.cpu_engine], .cpus = m->config.cpus,
+                            .code_map = m->config.code_map};
     e = hy_vm_new(m->hy, &cfg, &m->vm);
     return e == HY_OK ? 0 : machine_hy_error(e, "making a VM", err);
 }
@@ -202,8 +203,10 @@ void machine_free(struct machine *m)
     pthread_cond_destroy(&m->changed);
     pthread_mutex_destroy(&m->clock_lock);
     pthread_mutex_destroy(&m->failure_lock);
-    for (int i = 0; i < MACHINE_CPUS_MAX; i++)
+    for (int i = 0; i < MACHINE_CPUS_MAX; i++) {
         pthread_mutex_destroy(&m->vcpus[i].kick_lock);
+        free(m->vcpus[i].counters);
+    }
     pthread_mutex_destroy(&m->lock);
     free(m);
 }
@@ -403,6 +406,13 @@ void machine_quit(struct machine *m, enum machine_end end)
 void machine_reset(struct machine *m) { machine_request(m, REQUEST_RESET); }
 void machine_power_button(struct machine *m) { machine_request(m, REQUEST_BUTTON); }
 uint64_t machine_checkpoints(const struct machine *m) { return m->checkpoints; }
+
+const struct hy_counter *machine_counters(const struct machine *m, uint32_t cpu, size_t *n)
+{
+    *n = m->vcpus[cpu].counter_count;
+    return m->vcpus[cpu].counters;
+}
+
 int machine_exit_status(const struct machine *m) { return atomic_load(&m->exit_status); }
 const char *machine_choice(const struct machine *m) { return hy_choice(m->hy); }
 const char *machine_format(const struct machine *m) { return m->boot.format; }

@@ -18,6 +18,7 @@
 #include "firmware/loader.h"
 
 struct machine;
+struct hy_counter;
 
 #define MACHINE_CPUS_MAX  16
 #define MACHINE_DISKS_MAX 16
@@ -54,6 +55,8 @@ struct machine_config {
     enum machine_executor executor;
     enum machine_irqchip irqchip;
     enum machine_cpu_engine cpu_engine;
+    bool counters;                   /* keep what the vCPUs counted, for machine_counters()   */
+    int code_map;                    /* hy_vm_cfg.code_map; 0: none                           */
     enum machine_sandbox sandbox;
     uint64_t checkpoint_every;       /* test aid: save, wipe and load the whole machine after random numbers of exits, this many on average; 0: never */
     uint64_t checkpoint_seed;        /* of that random sequence                               */
@@ -88,6 +91,9 @@ void machine_reset(struct machine *);
 
 /* How many times the machine was saved and loaded because of checkpoint_every. After machine_run(). */
 uint64_t machine_checkpoints(const struct machine *);
+
+/* What vCPU `cpu` counted since it was made or the machine was reset, owned by the machine; with machine_config.counters, after machine_run(). */
+const struct hy_counter *machine_counters(const struct machine *, uint32_t cpu, size_t *n);
 
 /* Takes a byte as if it had been typed and let through by the filter. From the main loop. */
 void machine_type(struct machine *, uint8_t byte);

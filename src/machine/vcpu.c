@@ -5,6 +5,7 @@
  * jobs that the main loop gives it, since libhy binds a vCPU to its thread. Nothing of the guest runs while all are parked, but devices' executors may.
  * Trust: addresses, sizes and values in exits are the guest's; the bus is total over them.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "machine/internal.h"
@@ -174,11 +175,27 @@ static void vcpu_run(struct vcpu *v)
         checkpoint_when_due(m);
 }
 
+static void vcpu_keep_counters(struct vcpu *v)
+{
+    size_t n = 0;
+    if (!v->cpu || !v->machine->config.counters || hy_counters(v->cpu, NULL, &n) != HY_E_RANGE)
+        return;
+    struct hy_counter *counters = calloc(n, sizeof *counters);
+    if (!counters || hy_counters(v->cpu, counters, &n) != HY_OK) {
+        free(counters);
+        return;
+    }
+    free(v->counters);
+    v->counters = counters;
+    v->counter_count = n;
+}
+
 /* Nobody kicks what is being freed: the pointers go first. */
 static void vcpu_drop(struct vcpu *v)
 {
     if (v->apic)
         local_apic_detach(v);
+    vcpu_keep_counters(v);
     pthread_mutex_lock(&v->kick_lock);
     hy_cpu *cpu = v->cpu;
     v->cpu = NULL;

@@ -326,6 +326,43 @@ static void single_steps(struct rig *rig)
     CHECK(!(reg_get(g->cpu, HY_FLAGS) & 0x100));
 }
 
+static uint64_t counter_get(hy_cpu *cpu, const char *group, const char *name)
+{
+    struct hy_counter counters[1000];
+    size_t n = ARRAY_LEN(counters);
+
+    OK(hy_counters(cpu, counters, &n));
+    for (size_t i = 0; i < n; i++) {
+        CHECK(*counters[i].group && *counters[i].name);
+        if (!strcmp(counters[i].group, group) && !strcmp(counters[i].name, name))
+            return counters[i].value;
+    }
+    return 0;
+}
+
+static void counters_count(struct rig *rig)
+{
+    struct guest *g = guest_new(rig, HY_IRQ_NONE, 1);
+    size_t n = 0;
+    hy_err err;
+
+    CODE(g, 0xb9, 100, 0, 0, 0, 0xff, 0xc9, 0x75, 0xfc, 0x31, 0xc0, 0x0f, 0xa2, END); /* mov ecx, 100; dec ecx; jnz; xor eax, eax; cpuid */
+    guest_long(g, CODE_AT);
+    err = hy_counters(g->cpu, NULL, &n);
+    if (err == HY_E_NOTSUP)
+        SKIP("the backend counts nothing");
+    CHECK(err == HY_E_RANGE && n);
+    CHECK_ERR(hy_counters(g->cpu, NULL, NULL), HY_E_INVAL);
+    CHECK_ERR(hy_counters(NULL, NULL, &n), HY_E_INVAL);
+    run_to_end(g->cpu);
+    CHECK(counter_get(g->cpu, "general", "CPUID") == 1);
+    CHECK(counter_get(g->cpu, "interpreter", "exits") >= 1);
+    if (rig->flags & HY_VM_TRANSLATE)
+        CHECK(counter_get(g->cpu, "translator", "translations") && counter_get(g->cpu, "translator", "host_bytes"));
+    else if (rig->flags & HY_VM_INTERPRET)
+        CHECK(counter_get(g->cpu, "interpreter", "instructions") >= 200 && !counter_get(g->cpu, "translator", "translations"));
+}
+
 static void calls_come_back(struct rig *rig)
 {
     struct guest *g = guest_new(rig, HY_IRQ_NONE, 1);
@@ -360,6 +397,7 @@ const struct test_case cases_cpu[] = {
     {"msr-traps", msr_traps},
     {"unknown-msrs-fault", unknown_msrs_fault},
     {"single-steps", single_steps},
+    {"counters-count", counters_count},
     {"calls-come-back", calls_come_back},
     {NULL, NULL},
 };

@@ -25,6 +25,7 @@ struct rig {
     const char *backend;
     hy *h;
     struct hy_caps caps;
+    uint32_t flags;   /* hy_vm_cfg's, of every VM that guest_new() makes */
     bool slow;        /* the full counts */
     unsigned seed;
 };

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* hy-conformance [--backend NAME] [--slow] [--list] [CASE...]: the conformance suite of libhy, as a program that needs nothing.
+/* hy-conformance [--backend NAME] [--cpu-engine auto|interpret|translate] [--slow] [--list] [CASE...]: the conformance suite of libhy, as a program that needs
+ * nothing.
  *
+ * --cpu-engine is of backend soft: translate means that all code is translated when it first runs, and that every case is skipped where the host forbids that.
  * Runs the cases named (all without names) on the backend named (soft), one line each, and ends with "N passed, N failed, N skipped". Status: 1 when one
  * failed; 77, which test runners read as skipped, when none was run to its end, as where the backend is missing; else 0.
  */
@@ -58,7 +60,7 @@ void helper_fault(const char *what)
 
 static struct guest *guest_make(struct rig *rig, uint32_t irq, uint32_t cpus)
 {
-    struct hy_vm_cfg cfg = {.size = sizeof cfg, .irq = irq, .cpus = cpus};
+    struct hy_vm_cfg cfg = {.size = sizeof cfg, .irq = irq, .cpus = cpus, .flags = rig->flags};
     struct guest *g;
 
     if (cpus > rig->caps.max_cpus)
@@ -193,11 +195,18 @@ static int list_cases(void)
     return 0;
 }
 
+static bool engine_flags(const char *name, uint32_t *flags)
+{
+    *flags = !strcmp(name, "interpret") ? HY_VM_INTERPRET : !strcmp(name, "translate") ? HY_VM_TRANSLATE | HY_VM_EAGER : 0;
+    return *flags || !strcmp(name, "auto");
+}
+
 int main(int argc, char **argv)
 {
     struct rig rig = {.backend = "soft", .caps = {.size = sizeof rig.caps}, .seed = 1};
     static _Atomic uint64_t deadline; /* mutable: of the running case, 0 between cases */
     int at = 1, status;
+    const char *why_not;
     pthread_t watch;
 
     for (; at < argc && argv[at][0] == '-'; at++) {
@@ -207,8 +216,10 @@ int main(int argc, char **argv)
             rig.slow = true;
         else if (!strcmp(argv[at], "--backend") && at + 1 < argc)
             rig.backend = argv[++at];
+        else if (!strcmp(argv[at], "--cpu-engine") && at + 1 < argc && engine_flags(argv[at + 1], &rig.flags))
+            at++;
         else
-            return fprintf(stderr, "usage: hy-conformance [--backend NAME] [--slow] [--list] [CASE...]\n"), 2;
+            return fprintf(stderr, "usage: hy-conformance [--backend NAME] [--cpu-engine auto|interpret|translate] [--slow] [--list] [CASE...]\n"), 2;
     }
     main_thread = pthread_self();
     if (hy_open(rig.backend, &rig.h) != HY_OK) {
@@ -216,6 +227,10 @@ int main(int argc, char **argv)
 
         hy_why(&why);
         printf("skipped all: backend %s does not open: %s %s %lld %s\n", rig.backend, hy_err_name(why.err), why.call, (long long)why.native, why.reason);
+        return 77;
+    }
+    if (rig.flags & HY_VM_TRANSLATE && !strcmp(hy_engine(rig.h, &why_not), "interpret")) {
+        printf("skipped all: %s\n", why_not);
         return 77;
     }
     hy_caps(rig.h, &rig.caps);

@@ -24,6 +24,12 @@ void translate_statistics_get(const struct cpu *cpu, struct translate_statistics
     memset(out, 0, sizeof *out);
 }
 
+void translate_left_get(const struct cpu *cpu, uint64_t by_op[OP_COUNT])
+{
+    (void)cpu;
+    memset(by_op, 0, OP_COUNT * sizeof *by_op);
+}
+
 void translate_block(struct cpu *cpu, struct block *b) { (void)cpu, (void)b; }
 const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned number) { (void)cpu, (void)b, (void)number; return NULL; }
 translate_handler *translate_handler_of(const struct uop *u) { (void)u; return NULL; }

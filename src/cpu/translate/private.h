@@ -87,10 +87,16 @@ struct translator {
     uint16_t filled[FAST_TLB_SETS * FAST_TLB_ENTRIES];
     uint32_t filled_count;
     struct translate_statistics statistics;
+    uint32_t *left;                    /* by site: how often E0 had to do its instruction            */
+    uint64_t left_by_op[OP_COUNT];     /* the same of sites that are gone                            */
 };
 
 /* thunks.c: the code that enters and leaves translated code. */
 void thunks_emit(struct cpu *);
+
+/* inspect.c: before the sites go; when a translation was made, whose code begins at `start` (writable view) and ends at emit.at. */
+void inspect_flush(struct translator *);
+void inspect_made(struct cpu *, const uint8_t *start, const struct translation *);
 
 /* compile.c: the whole of a block. NULL: nothing worth it, or no room (then emit.full). */
 struct translation *compile_block(struct cpu *, struct block *);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "cpu/cpu.h"
+#include "cpu/insn.h"
 
 struct block;
 struct translator;
@@ -34,6 +35,8 @@ const char *translate_refusal(void);
 int  translate_new(struct cpu *, const char **why, struct err *);
 void translate_free(struct cpu *);
 void translate_statistics_get(const struct cpu *, struct translate_statistics *out);
+/* How often translated code left an instruction to E0, by enum insn_op. */
+void translate_left_get(const struct cpu *, uint64_t by_op[OP_COUNT]);
 
 /* Whether there is room for the translation of any one block; else translate_flush() makes some. */
 bool translate_has_room(const struct cpu *);

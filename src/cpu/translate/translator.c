@@ -40,12 +40,14 @@ static const char *translator_make(struct cpu *cpu, struct translator *t)
     t->record_max = SITES_MAX / 4;
     t->sites = pages_alloc(SITES_MAX * sizeof *t->sites); /* most of it never touched */
     t->records = pages_alloc(t->record_max * sizeof *t->records);
-    return t->sites && t->records ? NULL : "there is not enough memory";
+    t->left = pages_alloc(SITES_MAX * sizeof *t->left);
+    return t->sites && t->records && t->left ? NULL : "there is not enough memory";
 }
 
 static void translator_destroy(struct translator *t)
 {
     pages_free(t->sites, SITES_MAX * sizeof *t->sites);
+    pages_free(t->left, SITES_MAX * sizeof *t->left);
     pages_free(t->records, t->record_max * sizeof *t->records);
     free(t);
 }
@@ -70,6 +72,7 @@ int translate_new(struct cpu *cpu, const char **why, struct err *err)
         for (unsigned i = 0; i < FAST_TLB_ENTRIES; i++)
             cpu->translate.tlb[set][i].read_tag = cpu->translate.tlb[set][i].write_tag = FAST_NO_TAG;
     translate_flush(cpu);
+    t->statistics.flushes = 0;
     return 0;
 }
 
@@ -100,6 +103,7 @@ void translate_flush(struct cpu *cpu)
     struct translator *t = cpu->translator;
     if (!t)
         return;
+    inspect_flush(t);
     t->emit.at = t->code_start;
     t->emit.full = false;
     t->site_count = t->record_count = 0;
@@ -296,9 +300,11 @@ void translate_forget(struct cpu *cpu, struct block *b)
 void translate_block(struct cpu *cpu, struct block *b)
 {
     struct translator *t = cpu->translator;
+    const uint8_t *start = t->emit.at;
     struct translation *to = compile_block(cpu, b);
     if (!to)
         return;
+    inspect_made(cpu, start, to);
     b->translation = to;
     for (unsigned i = 0; i < to->entry_count; i++) {
         struct uop *u = &b->uops[to->entry[i].uop];
@@ -387,6 +393,7 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
         default: break;
         }
         t->statistics.left_interpret++;
+        t->left[cpu->translate.site]++;
         return interpret_at(cpu, site);
     }
 }

@@ -184,6 +184,8 @@ static hy_err soft_vm_new(hyb *b, const struct hy_vm_cfg *cfg, struct mem_map *m
     vm->vm.cpu_count = cfg->cpus;
     vm->vm.tsc_hz = cfg->tick_hz;
     vm->vm.interpret = (cfg->flags & HY_VM_INTERPRET) != 0;
+    vm->vm.hot = cfg->flags & HY_VM_EAGER ? 1 : 0;
+    vm->vm.code_map = cfg->code_map;
     vm->must_translate = (cfg->flags & HY_VM_TRANSLATE) != 0;
     vm->vm.ticks = soft_ticks;
     vm->vm.now = soft_now;
@@ -563,10 +565,18 @@ static hy_err soft_window(hyb_cpu *cpu, unsigned mask)
     return HY_OK;
 }
 
+static hy_err soft_counters(hyb_cpu *cpu, struct hy_counter *out, size_t *n)
+{
+    size_t room = *n;
+
+    *n = cpu_counters(cpu->cpu, out, room);
+    return *n > room ? soft_fail(HY_E_RANGE, "hy_counters", "there are more counters than room for them") : HY_OK;
+}
+
 const struct hy_backend hy_backend_soft = {
     .abi = HY_BACKEND_ABI, .size = sizeof(struct hy_backend), .name = "soft",
     .open = soft_open, .close = soft_close, .caps = soft_caps, .cpuid_host = soft_cpuid_host, .msr_host = soft_msr_host, .engine = soft_engine,
     .vm_new = soft_vm_new, .vm_free = soft_vm_free, .trap = soft_trap, .msi = soft_msi, .clock = soft_clock,
     .cpu_new = soft_cpu_new, .cpu_free = soft_cpu_free, .get = soft_get, .set = soft_set, .enter = soft_enter, .finish = soft_finish, .kick = soft_kick,
-    .inject = soft_inject, .window = soft_window, .save = soft_save, .load = soft_load,
+    .inject = soft_inject, .window = soft_window, .save = soft_save, .load = soft_load, .counters = soft_counters,
 };
