@@ -85,7 +85,7 @@ static int want_memory(struct load *l, uint64_t gpa, uint64_t len, struct err *e
 static int no_memory(const struct load *l, const igvm_header *h, uint64_t gpa, struct err *err)
 {
     return err_set(err, ERR_INPUT, "%s: header %u (%s) wants memory at 0x%llx, where the machine has none%s", l->name, h->index, h->known->name, (unsigned long long)gpa,
-                   gpa >= LAYOUT_HIGH_BASE && gpa < LAYOUT_LOW_RAM_MAX ? " (give more --memory)" : "");
+                   (gpa >= LAYOUT_HIGH_BASE && gpa < LAYOUT_LOW_RAM_MAX) || (gpa >= LAYOUT_HIGH_RAM && gpa < LAYOUT_MEMORY_MAX) ? " (give more --memory)" : "");
 }
 
 /* Bytes at an address, zeros where there are none. */
