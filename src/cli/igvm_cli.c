@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* igvm_cli.c - files in and out for the `mezz igvm` commands.
  *
- * A file is hostile. It is mapped, so that a large one costs no more than what is looked at; the pages of its headers are made private copies before anything reads them, so
- * that what libigvm has checked stays so. Only fixed limits decide how much that is: 4 GiB in all, by the format.
+ * A file is hostile. It is mapped, so that a large one costs no more than what is looked at. What libigvm has checked must stay so: a lease keeps writers away while the file is
+ * read, and where there is none the pages of its headers are made private copies before anything reads them. The format limits a file to 4 GiB.
  */
 #include "cli/igvm_cli.h"
 
@@ -18,6 +18,7 @@
 
 #include "base/bits.h"
 #include "base/checked.h"
+#include "cli/lease.h"
 
 const char *const igvm_type_names[] = {"auto", "native", "vbs", "snp", "tdx", "sev", "sev-es", "cca", NULL}; /* from the second on by igvm_platform_type */
 const char *const igvm_loader_names[] = {"spec", "qemu", "cloud-hypervisor-kvm", "cloud-hypervisor-mshv", "igvmmeasure", "vanadium", NULL};
@@ -29,9 +30,9 @@ const struct igvm_crypto *igvm_cli_crypto(void) { return igvm_openssl(); }
 
 /* ---- files in ----------------------------------------------------------------------------------------------------------------------------------- */
 
-static void cut_short(int number)
+static void file_changed(int number)
 {
-    static const char line[] = "mezz: the file was cut short while it was read\n";
+    static const char line[] = "mezz: the file was changed while it was read\n";
     ssize_t unused = write(STDERR_FILENO, line, sizeof line - 1);
     (void)number, (void)unused;
     _exit(-ERR_INPUT);
@@ -49,9 +50,11 @@ static void copy_headers(uint8_t *bytes, size_t len)
         *(volatile uint8_t *)(bytes + at) = *(volatile uint8_t *)(bytes + at);
 }
 
-static int map_open_file(struct igvm_input *in, int fd, struct err *err)
+static int map_open_file(struct igvm_input *in, struct err *err)
 {
     struct stat status;
+    int fd = in->fd;
+    bool leased = lease_take(fd, file_changed);
     if (fstat(fd, &status) || !S_ISREG(status.st_mode))
         return err_set(err, ERR_INPUT, "%s: not a regular file", in->label);
     if ((uint64_t)status.st_size > IGVM_FILE_MAX)
@@ -63,23 +66,21 @@ static int map_open_file(struct igvm_input *in, int fd, struct err *err)
     void *bytes = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
     if (bytes == MAP_FAILED)
         return err_set(err, ERR_HOST, "%s: cannot map it: %m", in->label);
-    signal(SIGBUS, cut_short);
+    signal(SIGBUS, file_changed);
     in->bytes = bytes;
     in->len = (size_t)status.st_size;
-    copy_headers(bytes, in->len);
+    if (!leased)
+        copy_headers(bytes, in->len);
     return 0;
 }
 
 int igvm_input_map(struct igvm_input *in, const char *path, struct err *err)
 {
-    *in = (struct igvm_input){0};
+    *in = (struct igvm_input){.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
     snprintf(in->label, sizeof in->label, "%s", path);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
+    if (in->fd < 0)
         return err_set(err, ERR_INPUT, "%s: cannot open it: %m", in->label);
-    int r = map_open_file(in, fd, err);
-    close(fd);
-    return r;
+    return map_open_file(in, err);
 }
 
 int igvm_error(const char *label, igvm_code code, const igvm_finding *why, struct err *err)
@@ -105,6 +106,8 @@ void igvm_input_free(struct igvm_input *in)
 {
     if (in->len)
         munmap((void *)in->bytes, in->len);
+    if (in->fd > STDERR_FILENO)
+        close(in->fd);
     *in = (struct igvm_input){0};
 }
 

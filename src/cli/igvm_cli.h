@@ -20,9 +20,9 @@ extern const struct option igvm_dump_table[], igvm_verify_table[], igvm_measure_
 
 #define STATUS_DIFFERS 7 /* mezz igvm diff */
 
-/* A file shown in memory. Its headers are a copy that nobody else can change; its data may be a file that grows or changes under us, which libigvm reads without trust. Until
- * it is freed, a file cut short ends the program with one line and status 3. One at a time where that matters: the line names the last one. */
-struct igvm_input { const uint8_t *bytes; size_t len; char label[300]; igvm_file file; };
+/* A file shown in memory: while it is, nobody else can change its headers, and who wants to change the file, or cuts it short, ends the program with one line and status 3. Free
+ * it also after a failure. */
+struct igvm_input { int fd; const uint8_t *bytes; size_t len; char label[300]; igvm_file file; };
 int  igvm_input_map(struct igvm_input *, const char *path, struct err *);
 /* Opens it too, with flags for igvm_open(). */
 int  igvm_input_open(struct igvm_input *, const char *path, unsigned flags, struct err *);

@@ -47,8 +47,10 @@ static int verify(const struct verify *options, const char *path, struct err *er
     struct igvm_input in;
     struct report report = {.options = options};
     int r = igvm_input_map(&in, path, err);
-    if (r)
+    if (r) {
+        igvm_input_free(&in);
         return cli_fail(err);
+    }
     if (options->json) {
         json_out_begin(&report.json, stdout);
         json_out_array(&report.json, NULL, false);
