@@ -27,7 +27,7 @@ enum {
     CODE_PAGE_BUCKETS = 4096,
     JUMP_CACHE_ENTRIES = 4096,
     WRITTEN_MAX = 64,                  /* queued writes of other threads; more flush everything       */
-    BLOCK_HOT = 12,                    /* runs of a block before it is translated                      */
+    BLOCK_HOT = 4,                     /* runs of a block before it is translated                      */
     USELESS_MAX = 64,                  /* writes to a code page that met no code, until it is given up */
 };
 
@@ -66,6 +66,7 @@ struct block {
     uint16_t count;                     /* instructions                                              */
     uint16_t slots;                     /* of uops[], chain included                                 */
     bool dead;
+    bool straddles;                     /* translate/: a range of accesses often crosses a page      */
     uint8_t heat;                       /* runs until it is translated                               */
     uop_fn *first;                      /* the first micro-operation's handler, while another stands in its place */
     struct translation *translation;    /* translate/; NULL: none                                    */

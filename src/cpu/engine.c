@@ -209,9 +209,14 @@ static void written_drain(struct cpu *cpu)
 /* ---- changes of the translations ------------------------------------------------------------------------------------------------------------------------ */
 
 static unsigned filter_bit(uint64_t linear) { return (linear >> 12 ^ linear >> 24) & (FETCH_FILTER_BITS - 1); }
-static void filter_add(struct cpu_engine *engine, uint64_t linear)
+static void filter_add(struct cpu_engine *engine, uint64_t linear, bool global)
 {
-    engine->fetch_filter[filter_bit(linear) / 64] |= BIT(filter_bit(linear) % 64);
+    engine->fetch_filter[global][filter_bit(linear) / 64] |= BIT(filter_bit(linear) % 64);
+}
+
+static bool filter_has(const struct cpu_engine *engine, uint64_t linear, bool global)
+{
+    return engine->fetch_filter[global][filter_bit(linear) / 64] & BIT(filter_bit(linear) % 64);
 }
 
 void engine_fetch_changed(struct cpu *cpu, bool global_too)
@@ -228,8 +233,10 @@ void engine_fetch_changed(struct cpu *cpu, bool global_too)
 void engine_fetch_page_changed(struct cpu *cpu, uint64_t linear)
 {
     const struct cpu_engine *engine = cpu->engine;
-    if (!engine || engine->fetch_filter[filter_bit(linear) / 64] & BIT(filter_bit(linear) % 64))
+    if (!engine || filter_has(engine, linear, true))
         engine_fetch_changed(cpu, true);
+    else if (filter_has(engine, linear, false))
+        engine_fetch_changed(cpu, false);
 }
 
 /* ---- finding and running blocks ------------------------------------------------------------------------------------------------------------------------------ */
@@ -259,10 +266,10 @@ static uint64_t jump_mask(struct cpu *cpu, const struct block *b)
 {
     uint64_t linear = linear_of_rip(cpu, cpu->state.rip);
     const struct tlb_entry *e = cpu_tlb_entry(cpu, linear);
-    filter_add(cpu->engine, linear);
-    if (b->second)
-        filter_add(cpu->engine, linear + MEM_PAGE_SIZE);
     bool global = !b->second && e->exec_tag == (linear & TLB_PAGE_MASK) && e->info & TLB_INFO_GLOBAL;
+    filter_add(cpu->engine, linear, global);
+    if (b->second)
+        filter_add(cpu->engine, linear + MEM_PAGE_SIZE, true);
     return global ? ~(uint64_t)FETCH_LOCAL : UINT64_MAX;
 }
 

@@ -16,7 +16,7 @@
 
 struct written { struct mem_block *memory; size_t offset, len; };
 
-enum { FETCH_FILTER_BITS = 4096 };
+enum { FETCH_FILTER_BITS = 32768 };
 
 struct cpu_engine {
     struct cpu *cpu;
@@ -31,7 +31,8 @@ struct cpu_engine {
     const struct uop *miss_uop;         /* the last that missed the TLB, and how many instructions had been counted then */
     uint64_t miss_instructions;
 
-    uint64_t fetch_filter[FETCH_FILTER_BITS / 64]; /* pages that code was found in since fetch_generation moved as a whole: hashed */
+    /* Pages that code was found in since fetch_generation moved as a whole, hashed: by global translations [1], by others [0]. */
+    uint64_t fetch_filter[2][FETCH_FILTER_BITS / 64];
     bool answer_due;                  /* cpu->exit waits for its answer                                      */
     uint32_t pauses;                  /* PAUSE instructions, to yield at some                                */
     bool interrupt_waits;             /* the APIC has one, but IF or a shadow holds it back                  */

@@ -24,6 +24,12 @@ bool access_is_possible(const struct compile *c, const struct insn *in)
     return true;
 }
 
+void access_scratch_changes(struct compile *c, int scratch)
+{
+    if (scratch == SCRATCH_1 || scratch == SCRATCH_2)
+        c->held[scratch == SCRATCH_2] = NULL;
+}
+
 /* to = the sum of the address's parts, cut to the address size; `to` may be any register. */
 static void emit_sum(struct compile *c, const struct insn *in, int to, bool wide)
 {
@@ -43,16 +49,22 @@ void access_effective(struct compile *c, const struct insn *in, int to, bool wid
     emit_sum(c, in, to, wide);
 }
 
-/* The stub that a missed access leaves by; base + disp is the linear address. */
-static void miss_stub(struct compile *c, bool write, unsigned size, uint8_t *retry, int base, int32_t disp)
+/* A range of bytes to look up, and in it the access that is about to be made, at base + disp. */
+struct range { int base; int32_t lo, size, disp; bool write; uint8_t own_size; bool own_write; };
+
+/* The stub that a missed access leaves by. */
+static void miss_stub(struct compile *c, uint8_t *retry, const struct range *r)
 {
     uint8_t *jump = emit_jump_if(c->e, CC_NE);
-    uint32_t site = site_new(c, write ? SITE_WRITE : SITE_READ);
-    site_at(c, site)->resume = (uint32_t)(retry - c->t->memory.write);
-    site_at(c, site)->size = (uint8_t)size;
-    struct stub *stub = stub_new(c, jump, site);
-    stub->base = base;
-    stub->disp = disp;
+    uint32_t number = site_new(c, r->own_write ? SITE_WRITE : SITE_READ);
+    struct site *site = site_at(c, number);
+    site->resume = (uint32_t)(retry - c->t->memory.write);
+    site->size = (uint16_t)r->size;
+    site->before = (uint16_t)(r->disp - r->lo);
+    site->wants_write = r->write;
+    struct stub *stub = stub_new(c, jump, number);
+    stub->base = r->base;
+    stub->disp = r->disp;
 }
 
 /* The stub of an operand that is not aligned as the instruction wants: E0 knows what is to happen. */
@@ -64,47 +76,107 @@ static void emit_alignment(struct compile *c, int base, int32_t disp, unsigned s
     stub_new(c, emit_jump_if(e, CC_NE), site_new(c, SITE_INTERPRET));
 }
 
-/* After flags_clobber(): looks base + disp up. Answers the operand; SCRATCH_2 is its addend. */
-static struct host_memory emit_lookup(struct compile *c, uint8_t *retry, int base, int32_t disp, unsigned size, bool write)
+/* After flags_clobber(): looks the range up. SCRATCH_2 becomes its addend. */
+static void emit_lookup(struct compile *c, uint8_t *retry, const struct range *r)
 {
     struct emit *e = c->e;
     struct fast_tlb *tlb = tlb_of(c);
-    emit_add_to(e, SCRATCH_2, (unsigned)base, disp);
+    access_scratch_changes(c, SCRATCH_1); /* on the way by the stub everything is lost but the guest's registers */
+    access_scratch_changes(c, SCRATCH_2);
+    emit_add_to(e, SCRATCH_2, (unsigned)r->base, r->lo);
     emit_op_register(e, true, 0xc1, 5, SCRATCH_2); /* SHR: the page number, times the size of an entry */
     emit_byte(e, 12 - 5);
     emit_op_register(e, false, 0x81, 4, SCRATCH_2); /* AND */
     emit_u32(e, (FAST_TLB_ENTRIES - 1) << 5);
-    if ((int64_t)disp + size - 1 == (int32_t)((uint32_t)disp + size - 1)) {
-        emit_add_to(e, SCRATCH_0, (unsigned)base, disp + (int32_t)size - 1);
-    } else {
-        emit_add_to(e, SCRATCH_0, (unsigned)base, disp);
-        emit_add_to(e, SCRATCH_0, SCRATCH_0, (int32_t)size - 1);
-    }
+    int64_t last = (int64_t)r->lo + r->size - 1;
+    emit_add_to(e, SCRATCH_0, (unsigned)r->base, last == (int32_t)last ? (int32_t)last : r->lo);
+    if (last != (int32_t)last)
+        emit_add_to(e, SCRATCH_0, SCRATCH_0, r->size - 1);
     emit_op_register(e, true, 0xc1, 5, SCRATCH_0); /* SHR: the last byte's page number */
     emit_byte(e, 12);
-    struct host_memory tag = at_base(SCRATCH_2, (int32_t)(intptr_t)(write ? &tlb->write_tag : &tlb->read_tag));
-    emit_op_memory(e, true, 0x3b, SCRATCH_0, tag);
-    miss_stub(c, write, size, retry, base, disp);
+    emit_op_memory(e, true, 0x3b, SCRATCH_0, at_base(SCRATCH_2, (int32_t)(intptr_t)(r->write ? &tlb->write_tag : &tlb->read_tag)));
+    miss_stub(c, retry, r);
     emit_load(e, SCRATCH_2, at_base(SCRATCH_2, (int32_t)(intptr_t)&tlb->addend));
-    return at_indexed(base, SCRATCH_2, 0, disp);
 }
 _Static_assert(sizeof(struct fast_tlb) == 1 << 5, "emit_lookup() scales by 32");
 
-struct host_memory access_at(struct compile *c, int base, int32_t disp, unsigned size, bool write)
+static struct host_memory lookup_alone(struct compile *c, uint8_t *retry, int base, int32_t disp, unsigned size, bool write)
 {
+    emit_lookup(c, retry, &(struct range){ base, disp, (int32_t)size, disp, write, (uint8_t)size, write });
+    return at_indexed(base, SCRATCH_2, 0, disp);
+}
+
+/* The register that holds the group's addend; a load, if it must, into the one that was not used last. */
+static int emit_addend(struct compile *c, struct group *g)
+{
+    for (int i = 0; i < 2; i++)
+        if (c->held[i] == g)
+            return i ? SCRATCH_2 : SCRATCH_1;
+    int free = c->held[1] ? 0 : 1;
+    c->held[free] = g;
+    int reg = free ? SCRATCH_2 : SCRATCH_1;
+    emit_load(c->e, (unsigned)reg, at_absolute(&c->cpu->translate.addends[g - c->groups]));
+    return reg;
+}
+
+/* A member of a group that has more: the first looks the whole range up. */
+static struct host_memory lookup_group(struct compile *c, const struct member *m, int base, int32_t disp, unsigned size, bool write)
+{
+    struct group *g = m->group;
+    if (!g->checked) {
+        flags_clobber(c);
+        int32_t lo = disp + (g->lo - m->at);
+        emit_lookup(c, c->e->at, &(struct range){ base, lo, g->hi - g->lo, disp, g->write, (uint8_t)size, write });
+        emit_store(c->e, at_absolute(&c->cpu->translate.addends[g - c->groups]), SCRATCH_2);
+        g->checked = true;
+        c->held[1] = g;
+    }
+    return at_indexed(base, emit_addend(c, g), 0, disp);
+}
+
+static bool is_shared(const struct member *m) { return m->group && m->group->count > 1; }
+
+struct host_memory access_at(struct compile *c, struct member m, int base, int32_t disp, unsigned size, bool write)
+{
+    if (is_shared(&m))
+        return lookup_group(c, &m, base, disp, size, write);
     flags_clobber(c);
-    return emit_lookup(c, c->e->at, base, disp, size, write);
+    return lookup_alone(c, c->e->at, base, disp, size, write);
+}
+
+/* Whether an operand of the group needs no alignment check any more. */
+static bool is_known_aligned(const struct group *g, int32_t at)
+{
+    return g->aligned && ((uint32_t)at & 15) == g->residue;
+}
+
+static struct host_memory shared_operand(struct compile *c, const struct insn *in, unsigned size, bool write, bool aligned)
+{
+    struct member *m = &c->plans[c->u->number].operand;
+    struct group *g = m->group;
+    int base = register_of(in->base);
+    if (aligned && (size != 16 || !is_known_aligned(g, m->at))) {
+        flags_clobber(c);
+        emit_alignment(c, base, in->disp, size);
+        if (size == 16)
+            g->aligned = true, g->residue = (uint8_t)((uint32_t)m->at & 15);
+    }
+    return lookup_group(c, m, base, in->disp, size, write);
 }
 
 static bool has_segment_base(const struct insn *in) { return in->seg == INSN_FS || in->seg == INSN_GS; }
 
 struct host_memory access_operand(struct compile *c, const struct insn *in, unsigned size, bool write, bool aligned)
 {
+    if (is_shared(&c->plans[c->u->number].operand))
+        return shared_operand(c, in, size, write, aligned);
     flags_clobber(c);
     struct emit *e = c->e;
     uint8_t *retry = e->at;
     int base = SCRATCH_1;
     int32_t disp = 0;
+    access_scratch_changes(c, SCRATCH_1);
+    access_scratch_changes(c, SCRATCH_2);
     if (in->index == INSN_NO_REG && in->base != INSN_NO_REG && in->base != INSN_RIP && in->asize == 8 && !has_segment_base(in)) {
         base = register_read(c, in->base, SCRATCH_1);
         disp = in->disp;
@@ -115,5 +187,5 @@ struct host_memory access_operand(struct compile *c, const struct insn *in, unsi
         emit_op_memory(e, true, 0x03, SCRATCH_1, at_absolute(&c->cpu->state.seg[in->seg].base));
     if (aligned)
         emit_alignment(c, base, disp, size);
-    return emit_lookup(c, retry, base, disp, size, write);
+    return lookup_alone(c, retry, base, disp, size, write);
 }

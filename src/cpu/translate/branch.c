@@ -28,7 +28,7 @@ static void emit_compare_zero(struct emit *e, const void *at)
     emit_byte(e, 0);
 }
 
-/* Flags are saved. */
+/* Flags are saved, or a recipe. */
 static void emit_poll(struct compile *c, int32_t target)
 {
     emit_compare_zero(c->e, (const void *)&c->cpu->requests);
@@ -51,6 +51,14 @@ static void emit_page_move(struct compile *c, int32_t target)
     emit_store(c->e, page, SCRATCH_0);
 }
 
+uint8_t *branch_compare_generation(struct compile *c)
+{
+    const void *at = c->to->global ? (const void *)&c->cpu->translate.kernel_tag : &c->cpu->fetch_generation;
+    emit_op_memory(c->e, false, 0x81, 7, at_absolute(at)); /* CMP dword, imm32 */
+    emit_u32(c->e, 0);
+    return c->e->at - 4;
+}
+
 static void exit_to_page(struct compile *c, int32_t target)
 {
     struct emit *e = c->e;
@@ -60,10 +68,7 @@ static void exit_to_page(struct compile *c, int32_t target)
     c->flags = FLAGS_SAVED;
     if (may_loop(c, target))
         emit_poll(c, target);
-    const void *generation_at = c->to->global ? (const void *)&c->cpu->translate.kernel_tag : &c->cpu->fetch_generation;
-    emit_op_memory(e, false, 0x81, 7, at_absolute(generation_at)); /* CMP dword, imm32 */
-    emit_u32(e, 0);
-    uint8_t *generation = e->at - 4, *stale = emit_jump_if(e, CC_NE);
+    uint8_t *generation = branch_compare_generation(c), *stale = emit_jump_if(e, CC_NE);
     struct site *site = jump_stub(c, emit_jump(e), target);
     site->patch_generation = patch_offset(c, generation);
     stub_new(c, stale, (uint32_t)(site - c->t->sites));
@@ -108,6 +113,17 @@ static void emit_jcc(struct compile *c)
         c->recipe = recipe;
     }
     exit_to(c, c->block->start + c->u->offset + c->u->length);
+}
+
+bool branch_is_loop(const struct compile *c, const struct insn *in)
+{
+    return in->op == OP_JCC && in->opsize == 8 && in->opnd[0].kind == OPND_REL && !c->block->second && branch_target(c) == c->block->start;
+}
+
+void branch_poll(struct compile *c)
+{
+    flags_clobber(c);
+    emit_poll(c, c->block->start);
 }
 
 void branch_end(struct compile *c, unsigned offset)
@@ -158,7 +174,7 @@ static void emit_jump_found(struct compile *c)
 static void emit_return_address(struct compile *c)
 {
     struct emit *e = c->e;
-    struct host_memory at = access_at(c, GUEST_RSP, -8, 8, true);
+    struct host_memory at = access_at(c, c->plans[c->u->number].stack, GUEST_RSP, -8, 8, true);
     emit_load(e, SCRATCH_0, at_absolute(&c->cpu->translate.page));
     emit_add_to(e, SCRATCH_0, SCRATCH_0, (int32_t)(c->block->start + c->u->offset + c->u->length));
     emit_store(e, at, SCRATCH_0);
@@ -172,6 +188,7 @@ static void emit_indirect(struct compile *c, bool call)
     if (memory) {
         struct host_memory at = access_operand(c, in, 8, false, false);
         emit_load(e, SCRATCH_1, at);
+        access_scratch_changes(c, SCRATCH_1);
     }
     if (memory && call)
         emit_store(e, at_absolute(&c->cpu->translate.temporary), SCRATCH_1);
@@ -192,7 +209,7 @@ static void emit_indirect(struct compile *c, bool call)
 static void emit_ret(struct compile *c)
 {
     int32_t pop = 8 + (c->in.nopnd ? (int32_t)(c->in.imm & 0xffff) : 0);
-    emit_load(c->e, SCRATCH_1, access_at(c, GUEST_RSP, 0, 8, false));
+    emit_load(c->e, SCRATCH_1, access_at(c, c->plans[c->u->number].stack, GUEST_RSP, 0, 8, false));
     emit_find_target(c);
     emit_add_to(c->e, GUEST_RSP, GUEST_RSP, pop);
     emit_jump_found(c);

@@ -7,7 +7,7 @@
 uint32_t site_new(struct compile *c, enum site_kind kind)
 {
     struct translator *t = c->t;
-    if (t->site_count == SITES_MAX - 1) {
+    if (t->site_count == SITES_MAX) {
         c->failed = true;
         return 0;
     }
@@ -43,7 +43,7 @@ static void emit_stub(struct compile *c, const struct stub *stub)
     if (!site->stub)
         site->stub = (uint32_t)(e->at - c->t->memory.write);
     if (stub->save) {
-        flags_emit_recipe(e, &stub->recipe);
+        flags_emit_recipe(e, c->cpu, &stub->recipe);
         flags_emit_save(e, c->cpu);
     }
     if (stub->base != NO_REGISTER)
@@ -53,7 +53,7 @@ static void emit_stub(struct compile *c, const struct stub *stub)
 
 /* ---- instructions with code of their own ---------------------------------------------------------------------------------------------------------------------------- */
 
-static bool is_quiet(const struct insn *in)
+bool compile_is_quiet(const struct insn *in)
 {
     return in->op == OP_NOP || in->op == OP_ENDBR || in->op == OP_PREFETCH || in->op == OP_PREFETCHW;
 }
@@ -76,10 +76,16 @@ static void emit_push(struct compile *c)
     struct emit *e = c->e;
     const struct insn_opnd *o = &c->in.opnd[0];
     if (o->kind == OPND_MEM) {
-        emit_load(e, SCRATCH_1, access_operand(c, &c->in, 8, false, false));
-        emit_store(e, at_absolute(&c->cpu->translate.temporary), SCRATCH_1);
+        emit_load(e, SCRATCH_0, access_operand(c, &c->in, 8, false, false));
+        emit_store(e, at_absolute(&c->cpu->translate.temporary), SCRATCH_0);
     }
-    struct host_memory at = access_at(c, GUEST_RSP, -8, 8, true);
+    struct host_memory at = access_at(c, c->plans[c->u->number].stack, GUEST_RSP, -8, 8, true);
+    access_scratch_changes(c, SCRATCH_1);
+    if (at.index == SCRATCH_1 && o->kind != OPND_IMM) { /* which is wanted for the value */
+        emit_move(e, SCRATCH_2, SCRATCH_1);
+        access_scratch_changes(c, SCRATCH_2);
+        at.index = SCRATCH_2;
+    }
     if (o->kind == OPND_IMM) {
         emit_op_memory(e, true, 0xc7, 0, at);
         emit_u32(e, (uint32_t)c->in.imm);
@@ -98,7 +104,7 @@ static void emit_pop(struct compile *c)
     struct emit *e = c->e;
     unsigned reg = c->in.opnd[0].reg;
     int host = register_of(reg);
-    struct host_memory at = access_at(c, GUEST_RSP, 0, 8, false);
+    struct host_memory at = access_at(c, c->plans[c->u->number].stack, GUEST_RSP, 0, 8, false);
     if (host == NO_REGISTER) {
         emit_load(e, SCRATCH_0, at);
         emit_store(e, register_slot(c, reg), SCRATCH_0);
@@ -115,7 +121,7 @@ static void emit_pop(struct compile *c)
 static void emit_leave(struct compile *c)
 {
     struct emit *e = c->e;
-    emit_load(e, SCRATCH_0, access_at(c, RBP, 0, 8, false));
+    emit_load(e, SCRATCH_0, access_at(c, c->plans[c->u->number].stack, RBP, 0, 8, false));
     emit_store(e, at_absolute(&c->cpu->translate.temporary), SCRATCH_0); /* flags_register_changes() may want the register */
     flags_register_changes(c, GUEST_RSP);
     flags_register_changes(c, RBP);
@@ -156,6 +162,9 @@ static void emit_divide(struct compile *c)
     int divisor = SCRATCH_1;
     if (in->has_mem)
         emit_op_memory(e, wide, 0x8b, SCRATCH_1, access_operand(c, in, in->opsize, false, false));
+    access_scratch_changes(c, SCRATCH_1);
+    if (in->has_mem)
+        divisor = SCRATCH_1;
     else
         divisor = register_read(c, in->opnd[0].reg, SCRATCH_1);
     flags_clobber(c);
@@ -183,12 +192,13 @@ static void emit_divide(struct compile *c)
 
 static bool is_possible(const struct compile *c, const struct insn *in)
 {
-    if (is_quiet(in))
+    if (compile_is_quiet(in))
         return true;
     switch (in->op) {
     case OP_PUSH: case OP_POP: case OP_LEAVE: return stack_is_possible(c, in);
     case OP_LEA: return lea_is_possible(c, in);
     case OP_DIV: case OP_IDIV: return divide_is_possible(c, in);
+    case OP_MOVS: case OP_STOS: return string_is_possible(in);
     case OP_JCC: case OP_JMP: case OP_CALL: case OP_RET: return branch_is_possible(c, in);
     case OP_BSWAP: return in->opsize >= 4 && copy_is_possible(c, in);
     default: return copy_is_possible(c, in);
@@ -200,7 +210,7 @@ static bool is_branch(const struct insn *in) { return insn_op_flags(in->op) & OP
 static void compile_instruction(struct compile *c)
 {
     const struct insn *in = &c->in;
-    if (is_quiet(in))
+    if (compile_is_quiet(in))
         return;
     switch (in->op) {
     case OP_PUSH:  emit_push(c); break;
@@ -208,6 +218,7 @@ static void compile_instruction(struct compile *c)
     case OP_LEAVE: emit_leave(c); break;
     case OP_LEA:   emit_lea_guest(c); break;
     case OP_DIV: case OP_IDIV: emit_divide(c); break;
+    case OP_MOVS: case OP_STOS: string_instruction(c); break;
     case OP_JCC: case OP_JMP: case OP_CALL: case OP_RET: branch_instruction(c); break;
     default: copy_instruction(c); break;
     }
@@ -215,7 +226,7 @@ static void compile_instruction(struct compile *c)
 
 /* ---- the block -------------------------------------------------------------------------------------------------------------------------------------------------------- */
 
-static bool insn_again(struct compile *c, unsigned number)
+bool compile_take(struct compile *c, unsigned number)
 {
     c->u = &c->block->uops[number];
     c->bytes = c->block->code + c->u->offset;
@@ -226,9 +237,10 @@ static bool insn_again(struct compile *c, unsigned number)
 static enum flags_place flags_wanted(struct compile *c, unsigned end)
 {
     for (unsigned i = 0; i < end; i++) {
-        insn_again(c, i);
-        bool clobbers = c->in.has_mem && c->in.op != OP_LEA && !is_quiet(&c->in);
-        clobbers |= c->in.op == OP_PUSH || c->in.op == OP_POP || c->in.op == OP_CALL || c->in.op == OP_RET || c->in.op == OP_LEAVE || c->in.op == OP_DIV || c->in.op == OP_IDIV;
+        compile_take(c, i);
+        bool clobbers = c->in.has_mem && c->in.op != OP_LEA && !compile_is_quiet(&c->in);
+        clobbers |= c->in.op == OP_PUSH || c->in.op == OP_POP || c->in.op == OP_CALL || c->in.op == OP_RET || c->in.op == OP_LEAVE || c->in.op == OP_DIV || c->in.op == OP_IDIV ||
+            c->in.op == OP_MOVS || c->in.op == OP_STOS;
         enum flags_effect effect = flags_effect_of(&c->in);
         if (clobbers)
             return FLAGS_SAVED;
@@ -243,7 +255,7 @@ static enum flags_place flags_wanted(struct compile *c, unsigned end)
 static bool segment_has_vectors(struct compile *c)
 {
     for (unsigned i = 0; i < c->block->count; i++)
-        if (insn_again(c, i) && c->in.op >= OP_EMMS && is_possible(c, &c->in))
+        if (compile_take(c, i) && c->in.op >= OP_EMMS && is_possible(c, &c->in))
             return true;
     return false;
 }
@@ -262,28 +274,43 @@ static void emit_vectors_check(struct compile *c)
     stub_new(c, emit_jump_if(c->e, CC_E), site);
 }
 
+/* A block that crosses a page is good while the next page is the one that it was decoded from. Flags are saved. */
+static void emit_crossing_check(struct compile *c)
+{
+    if (!c->block->second)
+        return;
+    c->to->generation = branch_compare_generation(c);
+    c->u = &c->block->uops[0];
+    c->flags = FLAGS_SAVED;
+    uint32_t site = site_new(c, SITE_LEAVE);
+    site_at(c, site)->target = c->block->start;
+    stub_new(c, emit_jump_if(c->e, CC_NE), site);
+}
+
 static void emit_start(struct compile *c, unsigned end)
 {
     struct emit *e = c->e;
     struct translation *to = c->to;
     enum flags_place wanted = flags_wanted(c, end);
+    bool checks = to->vectors || c->block->second;
     uint8_t *native = e->at;
-    if (wanted == FLAGS_SAVED || to->vectors)
+    if (wanted == FLAGS_SAVED || checks)
         flags_emit_save(e, c->cpu);
     to->saved = e->at;
     emit_vectors_check(c);
-    to->saved_live = to->native_live = to->native = e->at;
-    if (wanted == FLAGS_SAVED || to->vectors)
-        to->native = native;
+    to->saved_live = e->at;
+    emit_crossing_check(c);
+    to->native = to->native_live = wanted == FLAGS_SAVED || checks ? native : e->at;
     c->flags = wanted == FLAGS_BOTH ? FLAGS_NATIVE : FLAGS_SAVED;
-    if (wanted == FLAGS_SAVED)
-        to->native_live = native;
+    if (wanted == FLAGS_BOTH && !c->block->second)
+        to->native_live = e->at;
     if (wanted != FLAGS_NATIVE)
         return;
     flags_make_native(c);
-    to->native_live = e->at;
-    if (!to->vectors)
+    if (!checks)
         to->native = e->at;
+    if (!c->block->second)
+        to->native_live = e->at;
     c->flags = FLAGS_NATIVE;
 }
 
@@ -298,14 +325,61 @@ static void entry_add(struct compile *c, unsigned number, uint8_t *code)
 /* Instructions [number, end) without one for E0, and whether a branch ends them. */
 static unsigned segment_end(struct compile *c, unsigned number)
 {
-    while (number < c->block->count && insn_again(c, number) && is_possible(c, &c->in))
+    while (number < c->block->count && compile_take(c, number) && is_possible(c, &c->in))
         number++;
     return number;
+}
+
+static void compile_instructions(struct compile *c, unsigned number, unsigned end)
+{
+    for (unsigned i = number; i < end && !c->failed; i++) {
+        compile_take(c, i);
+        compile_instruction(c);
+    }
+}
+
+static bool is_same_recipe(const struct recipe *a, const struct recipe *b)
+{
+    return a->kind == b->kind && (!a->kind || (a->wide == b->wide && a->size == b->size && a->first == b->first && a->second == b->second && a->value == b->value));
+}
+
+/* A block that ends in a conditional branch to its start. It is written twice, first for whoever enters, then for itself, so that the second copy knows where the
+ * flags are when it begins. `last` is the branch. */
+static void compile_loop(struct compile *c, unsigned last)
+{
+    struct emit *e = c->e;
+    compile_instructions(c, 0, last);
+    compile_take(c, last);
+    unsigned condition = insn_cond(&c->in);
+    flags_make_native(c);
+    uint8_t *out = emit_jump_if(e, condition ^ 1), *top = e->at;
+    c->flags = FLAGS_NATIVE;
+    struct recipe recipe = c->recipe;
+    bool carry_saved = c->carry_saved;
+    branch_poll(c);
+    plan_segment(c, 0, last + 1);
+    compile_instructions(c, 0, last);
+    compile_take(c, last);
+    flags_make_native(c);
+    c->flags = FLAGS_NATIVE;
+    if (is_same_recipe(&c->recipe, &recipe) && (carry_saved == c->carry_saved || !recipe.kind)) {
+        uint8_t *again = emit_jump_if(e, condition);
+        if (!e->full)
+            emit_patch(again, top);
+    } else {
+        branch_instruction(c); /* as if it were another block's */
+        c->flags = FLAGS_NATIVE;
+        c->recipe.kind = RECIPE_NONE;
+    }
+    if (!e->full)
+        emit_patch(out, e->at);
+    branch_end(c, c->u->offset + c->u->length);
 }
 
 static void compile_segment(struct compile *c, unsigned number, unsigned end)
 {
     c->recipe.kind = RECIPE_NONE;
+    plan_segment(c, number, end);
     if (number) {
         c->flags = FLAGS_SAVED;
         entry_add(c, number, c->e->at);
@@ -313,10 +387,12 @@ static void compile_segment(struct compile *c, unsigned number, unsigned end)
         emit_start(c, end);
         entry_add(c, 0, c->to->saved_live);
     }
-    for (unsigned i = number; i < end && !c->failed; i++) {
-        insn_again(c, i);
-        compile_instruction(c);
+    compile_take(c, end - 1);
+    if (!number && end == c->block->count && branch_is_loop(c, &c->in)) {
+        compile_loop(c, end - 1);
+        return;
     }
+    compile_instructions(c, number, end);
     if (end < c->block->count) {
         c->u = &c->block->uops[end];
         flags_save(c);

@@ -17,7 +17,8 @@ enum flags_place {
 struct recipe {
     bool wide;
     uint8_t size;         /* operand bytes: 1, 2, 4, 8                                  */
-    enum recipe_kind { RECIPE_NONE, RECIPE_COMPARE, RECIPE_TEST, RECIPE_ADD, RECIPE_SUBTRACT } kind;
+    enum recipe_kind { RECIPE_NONE, RECIPE_COMPARE, RECIPE_TEST, RECIPE_ADD, RECIPE_SUBTRACT,
+        RECIPE_INCREMENT, RECIPE_DECREMENT /* and CF is in translate_state.flags */ } kind;
     int first, second;    /* host registers; second NO_REGISTER: `value`               */
     int32_t value;        /* ADD, SUBTRACT: first is the result, value was added        */
 };
@@ -31,7 +32,20 @@ enum flags_effect {
     EFFECT_MIXES,    /* reads some, or may leave some as they are                        */
 };
 
-enum { STUBS_MAX = 192 };
+enum { STUBS_MAX = 512, GROUPS_MAX = TRANSLATE_GROUPS };
+
+/* Accesses that share a lookup (plan.c): bytes [lo, hi) from what the guest register was when its version began. */
+struct group {
+    unsigned reg, version, count;
+    int32_t lo, hi;
+    bool write;            /* one of them stores                                         */
+    bool checked;          /* its addend is in translate_state.addends, and maybe held   */
+    uint8_t aligned;       /* an access at `residue` modulo 16 was found aligned         */
+    uint8_t residue;
+};
+
+struct member { struct group *group; int32_t at; }; /* group NULL or of one: a lookup of its own */
+struct plan { struct member operand, stack; };      /* of an instruction: its ModRM operand, what it pushes or pops */
 
 /* A stub to be written behind the block. */
 struct stub {
@@ -54,8 +68,13 @@ struct compile {
     const uint8_t *bytes;
     enum flags_place flags;
     struct recipe recipe;
+    bool carry_saved;      /* translate_state.flags holds the CF that the last INC or DEC kept */
     struct stub stubs[STUBS_MAX];
     unsigned stub_count;
+    struct group groups[GROUPS_MAX];
+    unsigned group_count;
+    struct group *held[2]; /* whose addend SCRATCH_1 and SCRATCH_2 hold                   */
+    struct plan plans[BLOCK_MAX];
     bool failed;           /* the block as a whole */
 };
 
@@ -68,29 +87,45 @@ void flags_before(struct compile *, enum flags_effect);
 void flags_after(struct compile *, const struct insn *, enum flags_effect);
 void flags_register_changes(struct compile *, int host_register); /* before an instruction that changes it */
 void flags_emit_save(struct emit *, struct cpu *);
-void flags_emit_recipe(struct emit *, const struct recipe *);
+void flags_emit_recipe(struct emit *, struct cpu *, const struct recipe *);
+bool flags_need_carry_only(const struct compile *, enum flags_effect);
 
 /* access.c */
 bool access_is_possible(const struct compile *, const struct insn *);
 /* The operand of `size` bytes at the ModRM address, ready for one host instruction; uses SCRATCH_0 to 2, leaves SCRATCH_0 free. */
 struct host_memory access_operand(struct compile *, const struct insn *, unsigned size, bool write, bool aligned);
 /* The same at host register + disp (a guest register's, or SCRATCH_1). */
-struct host_memory access_at(struct compile *, int base, int32_t disp, unsigned size, bool write);
+struct host_memory access_at(struct compile *, struct member, int base, int32_t disp, unsigned size, bool write);
+void access_scratch_changes(struct compile *, int scratch); /* before it is used for anything but an addend */
 void access_effective(struct compile *, const struct insn *, int to, bool wide); /* LEA */
 
 /* copy.c */
 int register_of(unsigned guest);                     /* the host register, NO_REGISTER: in memory    */
 struct host_memory register_slot(const struct compile *, unsigned guest);
 int register_read(struct compile *, unsigned guest, int scratch); /* the host register that holds it */
+unsigned copy_memory_size(const struct insn *, bool *write); /* of the ModRM operand   */
 bool copy_is_possible(const struct compile *, const struct insn *);
 void copy_instruction(struct compile *);
 
 /* branch.c */
 bool branch_is_possible(const struct compile *, const struct insn *);
 void branch_instruction(struct compile *);
+uint8_t *branch_compare_generation(struct compile *c); /* with a constant, at the place answered */
+/* A block that branches to its own start: `top` is a second copy of it, entered from its end with flags and recipe as they are then. */
+bool branch_is_loop(const struct compile *, const struct insn *);
+void branch_poll(struct compile *);                  /* leaves to the block's start for a request; flags can be had */
 void branch_end(struct compile *, unsigned offset);  /* the block just goes on at `offset`           */
 
+/* string.c */
+bool string_is_possible(const struct insn *);
+void string_instruction(struct compile *);
+
+/* plan.c */
+void plan_segment(struct compile *, unsigned number, unsigned end);
+
 /* compile.c */
+bool compile_is_quiet(const struct insn *);          /* does nothing                          */
+bool compile_take(struct compile *, unsigned number);
 uint32_t site_new(struct compile *, enum site_kind);
 struct stub *stub_new(struct compile *, uint8_t *jump, uint32_t site); /* with the flags as they are now */
 static inline struct site *site_at(const struct compile *c, uint32_t site) { return &c->t->sites[site]; }

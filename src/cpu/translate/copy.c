@@ -21,6 +21,7 @@ int register_read(struct compile *c, unsigned guest, int scratch)
     int host = register_of(guest);
     if (host != NO_REGISTER)
         return host;
+    access_scratch_changes(c, scratch);
     emit_load(c->e, (unsigned)scratch, register_slot(c, guest));
     return scratch;
 }
@@ -75,6 +76,14 @@ static bool operand_is_copied(const struct compile *c, const struct insn *in, un
     }
 }
 
+static bool operand_is_written(const struct insn *in, unsigned i)
+{
+    unsigned flags = insn_op_flags(in->op);
+    if (in->op == OP_IMUL && in->nopnd == 1)
+        return false; /* the row is that of the other forms */
+    return (i == 0 && flags & OPF_WRITES_OPND0) || (i == 1 && flags & OPF_WRITES_OPND1);
+}
+
 static unsigned memory_operand(const struct insn *in)
 {
     for (unsigned i = 0; i < in->nopnd; i++)
@@ -101,6 +110,13 @@ static bool high_is_encodable(const struct insn *in)
 static bool host_has(const struct compile *c, unsigned feature)
 {
     return c->t->features[feature / 64] >> feature % 64 & 1;
+}
+
+unsigned copy_memory_size(const struct insn *in, bool *write)
+{
+    unsigned i = memory_operand(in);
+    *write = i < in->nopnd && operand_is_written(in, i);
+    return i < in->nopnd && in->opnd[i].size ? in->opnd[i].size : 8;
 }
 
 bool copy_is_possible(const struct compile *c, const struct insn *in)
@@ -204,14 +220,6 @@ static void emit_vex(struct emit *e, const struct insn *in, const uint8_t *bytes
 
 /* ---- registers ------------------------------------------------------------------------------------------------------------------------------------------------- */
 
-static bool operand_is_written(const struct insn *in, unsigned i)
-{
-    unsigned flags = insn_op_flags(in->op);
-    if (in->op == OP_IMUL && in->nopnd == 1)
-        return false; /* the row is that of the other forms */
-    return (i == 0 && flags & OPF_WRITES_OPND0) || (i == 1 && flags & OPF_WRITES_OPND1);
-}
-
 /* Whether it must hold its old value before: it is read, or written in part. */
 static bool operand_is_read(const struct insn *in, unsigned i)
 {
@@ -258,6 +266,7 @@ static void registers_begin(struct compile *c, struct remap *m)
             *field = o->reg + 4;
         else if ((*field = register_of(o->reg)) == NO_REGISTER) {
             *field = scratch_for(in, i);
+            access_scratch_changes(c, *field);
             if (operand_is_read(in, i))
                 emit_load(c->e, (unsigned)*field, register_slot(c, o->reg));
         }
@@ -311,7 +320,7 @@ void copy_instruction(struct compile *c)
     const struct insn *in = &c->in;
     enum flags_effect effect = flags_effect_of(in);
     struct remap m = { .reg = in->modrm >> 3 & 7, .rm = in->modrm & 7, .vvvv = 0, .opcode = NO_REGISTER };
-    if (effect != EFFECT_SETS)
+    if (effect != EFFECT_SETS && !flags_need_carry_only(c, effect)) /* those end the recipe anyway */
         registers_change(c);
     if (in->has_mem) {
         unsigned i = memory_operand(in);

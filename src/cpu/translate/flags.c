@@ -73,7 +73,14 @@ static void emit_recipe_op(struct emit *e, const struct recipe *r, unsigned opco
         emit_u32(e, (uint32_t)r->value);
 }
 
-void flags_emit_recipe(struct emit *e, const struct recipe *r)
+/* BT: CF from where it was saved. */
+static void emit_carry(struct emit *e, struct cpu *cpu)
+{
+    emit_op_memory(e, false, 0x0fba, 4, at_absolute(&cpu->translate.flags));
+    emit_byte(e, 0);
+}
+
+void flags_emit_recipe(struct emit *e, struct cpu *cpu, const struct recipe *r)
 {
     switch (r->kind) {
     case RECIPE_COMPARE: emit_recipe_op(e, r, 0x39, r->first); break;
@@ -88,6 +95,13 @@ void flags_emit_recipe(struct emit *e, const struct recipe *r)
         emit_recipe_op(e, r, 0x01, SCRATCH_0);
         emit_recipe_op(e, r, 0x29, SCRATCH_0);
         break;
+    case RECIPE_INCREMENT: case RECIPE_DECREMENT: {
+        int32_t back = r->kind == RECIPE_INCREMENT ? -1 : 1;
+        emit_carry(e, cpu);
+        emit_op_memory(e, r->wide, 0x8d, SCRATCH_0, at_base(r->first, back));
+        emit_op_register(e, r->wide, 0xff, r->kind == RECIPE_DECREMENT, SCRATCH_0);
+        break;
+    }
     case RECIPE_NONE: break;
     }
 }
@@ -95,7 +109,7 @@ void flags_emit_recipe(struct emit *e, const struct recipe *r)
 void flags_make_native(struct compile *c)
 {
     if (c->flags == FLAGS_RECIPE) {
-        flags_emit_recipe(c->e, &c->recipe);
+        flags_emit_recipe(c->e, c->cpu, &c->recipe);
         c->flags = FLAGS_NATIVE;
     } else if (c->flags == FLAGS_SAVED) {
         emit_restore(c->e, c->cpu);
@@ -132,13 +146,22 @@ void flags_register_changes(struct compile *c, int host_register)
     c->recipe.kind = RECIPE_NONE;
 }
 
+static bool keeps_carry(const struct recipe *r) { return r->kind == RECIPE_INCREMENT || r->kind == RECIPE_DECREMENT; }
+
+/* Whether of all flags the instruction needs but CF, and that is saved. */
+bool flags_need_carry_only(const struct compile *c, enum flags_effect effect)
+{
+    return effect == EFFECT_SETS_BUT_CARRY && (c->flags == FLAGS_SAVED || (c->flags == FLAGS_RECIPE && keeps_carry(&c->recipe)));
+}
+
 void flags_before(struct compile *c, enum flags_effect effect)
 {
-    if (effect == EFFECT_SETS_BUT_CARRY && c->flags == FLAGS_SAVED) {
-        emit_op_memory(c->e, false, 0x0fba, 4, at_absolute(&c->cpu->translate.flags)); /* BT: CF alone is needed */
-        emit_byte(c->e, 0);
+    if (flags_need_carry_only(c, effect)) {
+        emit_carry(c->e, c->cpu);
+        c->carry_saved = true;
     } else if (effect == EFFECT_READS || effect == EFFECT_MIXES || effect == EFFECT_SETS_BUT_CARRY) {
         flags_make_native(c);
+        c->carry_saved = c->flags == FLAGS_BOTH;
     }
 }
 
@@ -173,10 +196,25 @@ static struct recipe recipe_of(const struct insn *in)
     return r;
 }
 
+static struct recipe recipe_of_step(const struct insn *in)
+{
+    const struct insn_opnd *to = &in->opnd[0];
+    struct recipe r = { .wide = to->size == 8, .size = to->size, .second = NO_REGISTER };
+    if (!is_pinned(to) || to->size < 4)
+        return r;
+    r.first = register_of(to->reg);
+    r.kind = in->op == OP_INC ? RECIPE_INCREMENT : RECIPE_DECREMENT;
+    return r;
+}
+
 void flags_after(struct compile *c, const struct insn *in, enum flags_effect effect)
 {
     if (effect == EFFECT_NONE || effect == EFFECT_READS)
         return;
     c->flags = FLAGS_NATIVE;
-    c->recipe = effect == EFFECT_SETS ? recipe_of(in) : (struct recipe){ .kind = RECIPE_NONE };
+    c->recipe = (struct recipe){ .kind = RECIPE_NONE };
+    if (effect == EFFECT_SETS)
+        c->recipe = recipe_of(in);
+    else if (effect == EFFECT_SETS_BUT_CARRY && c->carry_saved)
+        c->recipe = recipe_of_step(in);
 }

@@ -29,10 +29,11 @@ enum { SCRATCH_0 = R10, SCRATCH_1 = R11, SCRATCH_2 = R14, GUEST_RSP = R15 };
 enum {
     CODE_BYTES = 32 << 20,        /* of the code cache of one vCPU                                  */
     CODE_BLOCK_MAX = 32 << 10,    /* room that a block's translation always finds                   */
-    SITES_MAX = 1 << 19,          /* the last is the one of `found`                                  */
+    SITES_MAX = 1 << 19,
     ENTRIES_MAX = 8,              /* of one translation: its start, and behind what E0 did for it   */
     SEGMENT_MIN = 3,              /* instructions between two that E0 does, to be worth an entry    */
     MXCSR_MASKS = 0x1f80,
+    STRADDLES_MAX = 50,           /* ranges that crossed a page, until a block is compiled without groups */
 };
 
 /* A place where translated code is left. */
@@ -41,13 +42,13 @@ enum site_kind {
     SITE_INTERPRET,         /* E0 does `uop` and what follows                                        */
     SITE_JUMP,              /* a direct branch whose target is not linked: to `target`               */
     SITE_LEAVE,             /* a request waits; go on at `target`                                    */
-    SITE_FOUND,             /* an indirect branch found its target, where nothing is to be linked     */
 };
 
 struct site {
     uint8_t kind, uop;
     bool takes_native;                 /* SITE_JUMP: flags are in RFLAGS when linked                 */
-    uint8_t size;                      /* of the access                                              */
+    bool wants_write;                  /* SITE_READ, SITE_WRITE: the entry must be one for stores    */
+    uint16_t size, before;             /* bytes looked up; of these, before the access itself        */
     int32_t target;                    /* from translate_state.page on                               */
     uint32_t resume;                   /* offset in the code memory                                  */
     uint32_t patch, patch_generation;  /* SITE_JUMP: the displacement; the generation compared, 0: none */
@@ -63,7 +64,9 @@ struct translation {
     uint8_t *native, *saved, *native_live, *saved_live;
     uint8_t *dead;                     /* stub that leaves to the start                              */
     struct site *incoming;
+    unsigned straddled;                /* how often a range looked up crossed a page                 */
     bool vectors;                      /* wants vectors_live                                         */
+    uint8_t *generation;               /* of a block that crosses a page: the generation of translations that it was last found by */
     bool global;                       /* compares the kernel's tag instead of all translations' generation */
     unsigned entry_count;
     struct { unsigned uop; uint8_t *code; uop_fn *handler; } entry[ENTRIES_MAX];
@@ -74,7 +77,6 @@ struct translator {
     struct emit emit;
     uint8_t *code_start;               /* behind the thunks                                          */
     uint8_t *leave;                    /* thunk: call it, the site's number follows                  */
-    uint8_t *found;                    /* stub: leaves by the SITE_FOUND                              */
     void (*enter)(const void *code);   /* thunk: runs translated code until it leaves                */
     void (*enter_vectors)(const void *code);
     struct site *sites;
@@ -86,12 +88,11 @@ struct translator {
     uint64_t features[4];              /* of the host, as struct cpu's                               */
     bool lock;                         /* several vCPUs: LOCK is needed                              */
     bool avx;                          /* the host has YMM registers                                 */
-    uint16_t filled[FAST_TLB_SETS * FAST_TLB_ENTRIES];
+    uint32_t *filled;                  /* slots of the fast TLB: set * FAST_TLB_ENTRIES + index           */
     uint32_t filled_count;
     struct translate_statistics statistics;
     uint32_t *left;                    /* by site: how often E0 had to do its instruction            */
     uint64_t left_by_op[OP_COUNT];     /* the same of sites that are gone                            */
-    struct lockstep *lockstep;         /* NULL: translated code runs alone                           */
 };
 
 /* thunks.c: the code that enters and leaves translated code. */

@@ -6,8 +6,9 @@
 #include <stdint.h>
 
 enum {
-    FAST_TLB_ENTRIES = 512,   /* powers of two */
+    FAST_TLB_ENTRIES = 65536, /* powers of two. So many that tables of a program's pages fit; what is not used costs nothing */
     FAST_JUMP_ENTRIES = 2048,
+    TRANSLATE_GROUPS = 24,    /* accesses of a block that share a lookup: translate/plan.c */
     FAST_TLB_SETS = 3,        /* TLB_SUPERVISOR, TLB_SUPERVISOR_SMAP, TLB_USER */
 };
 #define FAST_NO_TAG UINT64_MAX
@@ -24,6 +25,7 @@ struct translate_state {
     uint64_t flags;         /* arithmetic flags while they are not in the host's                       */
     uint64_t linear;        /* of the access that missed; of a branch's target                        */
     uint64_t temporary;
+    uint64_t addends[TRANSLATE_GROUPS];
     uint64_t host_stack;    /* of whoever called translated code                                      */
     uint64_t kernel_tag;    /* fetch_tag without what a change of the local translations moves        */
     uint32_t site;          /* where translated code was left: index into the translator's sites      */

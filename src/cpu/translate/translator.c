@@ -9,7 +9,6 @@
 
 #include "base/pages.h"
 #include "cpu/translate/host.h"
-#include "cpu/translate/lockstep.h"
 #include "cpu/translate/private.h"
 
 /* ---- life ---------------------------------------------------------------------------------------------------------------------------------------------------------- */
@@ -42,7 +41,8 @@ static const char *translator_make(struct cpu *cpu, struct translator *t)
     t->sites = pages_alloc(SITES_MAX * sizeof *t->sites); /* most of it never touched */
     t->records = pages_alloc(t->record_max * sizeof *t->records);
     t->left = pages_alloc(SITES_MAX * sizeof *t->left);
-    return t->sites && t->records && t->left ? NULL : "there is not enough memory";
+    t->filled = pages_alloc(FAST_TLB_SETS * FAST_TLB_ENTRIES * sizeof *t->filled);
+    return t->sites && t->records && t->left && t->filled ? NULL : "there is not enough memory";
 }
 
 static void translator_destroy(struct translator *t)
@@ -50,8 +50,11 @@ static void translator_destroy(struct translator *t)
     pages_free(t->sites, SITES_MAX * sizeof *t->sites);
     pages_free(t->left, SITES_MAX * sizeof *t->left);
     pages_free(t->records, t->record_max * sizeof *t->records);
+    pages_free(t->filled, FAST_TLB_SETS * FAST_TLB_ENTRIES * sizeof *t->filled);
     free(t);
 }
+
+static void entry_drop(struct fast_tlb *f) { f->read_tag = f->write_tag = FAST_NO_TAG; }
 
 int translate_new(struct cpu *cpu, const char **why, struct err *err)
 {
@@ -64,23 +67,22 @@ int translate_new(struct cpu *cpu, const char **why, struct err *err)
         return 0;
     }
     cpu->translator = t;
-    t->sites[SITES_MAX - 1].kind = SITE_FOUND;
     host_features(t->features);
     t->avx = t->features[FEATURE_AVX / 64] >> FEATURE_AVX % 64 & 1;
     t->lock = cpu->vm->cpu_count > 1;
     t->emit = (struct emit){ .at = t->memory.write, .end = t->memory.write + t->memory.size, .run = t->memory.run - t->memory.write };
     thunks_emit(cpu);
-    for (unsigned set = 0; set < FAST_TLB_SETS; set++)
-        for (unsigned i = 0; i < FAST_TLB_ENTRIES; i++)
-            cpu->translate.tlb[set][i].read_tag = cpu->translate.tlb[set][i].write_tag = FAST_NO_TAG;
+    for (unsigned set = 0; set < FAST_TLB_SETS; set++) { /* where page 0 could match, by its own number or from the page before; the others need no filling */
+        entry_drop(&cpu->translate.tlb[set][0]);
+        entry_drop(&cpu->translate.tlb[set][FAST_TLB_ENTRIES - 1]);
+    }
     translate_flush(cpu);
     t->statistics.flushes = 0;
-    return cpu->vm->lockstep ? lockstep_new(cpu, err) : 0;
+    return 0;
 }
 
 void translate_free(struct cpu *cpu)
 {
-    lockstep_free(cpu);
     if (cpu->translator)
         translator_destroy(cpu->translator);
     cpu->translator = NULL;
@@ -122,7 +124,6 @@ static struct fast_tlb *slot_at(struct cpu *cpu, unsigned slot)
     return &cpu->translate.tlb[slot / FAST_TLB_ENTRIES][slot % FAST_TLB_ENTRIES];
 }
 
-static void entry_drop(struct fast_tlb *f) { f->read_tag = f->write_tag = FAST_NO_TAG; }
 
 static void tlb_flush(struct cpu *cpu, bool global_too)
 {
@@ -192,7 +193,7 @@ static void tlb_put(struct cpu *cpu, const struct tlb_entry *e, uint64_t linear)
     uint64_t page = linear & TLB_PAGE_MASK;
     bool quiet = !atomic_load_explicit(e->flags, memory_order_relaxed) && !mem_block_is_shared(e->block);
     if (!(f->info & TLB_INFO_LISTED))
-        t->filled[t->filled_count++] = (uint16_t)(f - &cpu->translate.tlb[0][0]);
+        t->filled[t->filled_count++] = (uint32_t)(f - &cpu->translate.tlb[0][0]);
     f->read_tag = e->read_tag == page ? linear >> 12 : FAST_NO_TAG;
     f->write_tag = e->write_tag == page && quiet ? linear >> 12 : FAST_NO_TAG;
     f->addend = e->addend;
@@ -202,10 +203,14 @@ static void tlb_put(struct cpu *cpu, const struct tlb_entry *e, uint64_t linear)
 /* After a miss: true when the access can be tried again. May raise the guest's page fault: the state is that of `u`. */
 static bool tlb_fill(struct cpu *cpu, const struct site *site, const struct uop *u)
 {
-    uint64_t linear = cpu->translate.linear, page = linear & TLB_PAGE_MASK;
+    uint64_t linear = cpu->translate.linear, page = linear & TLB_PAGE_MASK, first = linear - site->before;
     bool write = site->kind == SITE_WRITE;
     cpu->translator->statistics.misses++;
-    if (((linear + site->size - 1) & TLB_PAGE_MASK) != page || !is_canonical48(linear))
+    if ((first & TLB_PAGE_MASK) != page || ((first + site->size - 1) & TLB_PAGE_MASK) != page) {
+        site->owner->straddled++;
+        return false;
+    }
+    if (!is_canonical48(linear))
         return false;
     const struct tlb_entry *e = cpu_tlb_entry(cpu, linear);
     if ((write ? e->write_tag : e->read_tag) != page) {
@@ -217,10 +222,8 @@ static bool tlb_fill(struct cpu *cpu, const struct site *site, const struct uop 
             return false;
     }
     tlb_put(cpu, e, linear);
-    struct fast_tlb *f = &cpu->translate.tlb[cpu->rights][tlb_index(linear)];
-    if (cpu->translator->lockstep)
-        lockstep_redirect(cpu, f, linear, write);
-    bool filled = (write ? f->write_tag : f->read_tag) != FAST_NO_TAG;
+    const struct fast_tlb *f = &cpu->translate.tlb[cpu->rights][tlb_index(linear)];
+    bool filled = (site->wants_write ? f->write_tag : f->read_tag) != FAST_NO_TAG;
     cpu->translator->statistics.fills += filled;
     return filled;
 }
@@ -250,17 +253,23 @@ static bool is_global(struct cpu *cpu, uint64_t rip)
     return e->exec_tag == (rip & TLB_PAGE_MASK) && e->info & TLB_INFO_GLOBAL;
 }
 
+/* What a translation compares that must be left when other translations hold. */
+static uint32_t generation_of(const struct cpu *cpu, const struct translation *to)
+{
+    return to->global ? (uint32_t)cpu->translate.kernel_tag : cpu->fetch_generation;
+}
+
 /* The site was left for `to`, which is about to run at state.rip. */
 static void site_link(struct cpu *cpu, struct site *site, struct translation *to)
 {
     struct translator *t = cpu->translator;
     const struct translation *from = site->owner;
-    if (!to->saved || to->block->dead || t->lockstep)
+    if (!to->saved || to->block->dead)
         return;
     if (site->patch_generation) {
         if (from->global && !is_global(cpu, cpu->state.rip))
             return;
-        store_le32(code_at(t, site->patch_generation), from->global ? (uint32_t)cpu->translate.kernel_tag : cpu->fetch_generation);
+        store_le32(code_at(t, site->patch_generation), generation_of(cpu, from));
     } else if (from->block->page != to->block->page) {
         return;
     }
@@ -278,13 +287,12 @@ static void site_link(struct cpu *cpu, struct site *site, struct translation *to
 
 static void jump_put(struct cpu *cpu, const struct translation *to)
 {
-    const struct translator *t = cpu->translator;
     uint64_t rip = cpu->state.rip;
     if (!to->saved)
         return;
     struct fast_jump *j = &cpu->translate.jumps[rip & (FAST_JUMP_ENTRIES - 1)];
     bool global = cpu->state.cpl < 3 && is_global(cpu, rip);
-    *j = (struct fast_jump){ rip, global ? cpu->translate.kernel_tag : cpu->fetch_tag, (uintptr_t)((t->lockstep ? t->found : to->saved) + t->emit.run), rip & TLB_PAGE_MASK };
+    *j = (struct fast_jump){ rip, global ? cpu->translate.kernel_tag : cpu->fetch_tag, (uintptr_t)(to->saved + cpu->translator->emit.run), rip & TLB_PAGE_MASK };
 }
 
 void translate_forget(struct cpu *cpu, struct block *b)
@@ -299,6 +307,20 @@ void translate_forget(struct cpu *cpu, struct block *b)
     emit_patch(to->saved + 1, to->dead);
     if (t->link && t->link->owner == to)
         t->link = NULL;
+}
+
+/* Compiles the block again, without groups, when too many of their ranges have crossed pages. */
+static void recompile(struct cpu *cpu, struct translation *to)
+{
+    struct block *b = to->block;
+    if (to->straddled < STRADDLES_MAX || b->straddles || b->dead || !translate_has_room(cpu))
+        return;
+    b->straddles = true;
+    translate_forget(cpu, b);
+    for (unsigned i = 0; i < to->entry_count; i++)
+        b->uops[to->entry[i].uop].fn = to->entry[i].handler;
+    b->translation = NULL;
+    translate_block(cpu, b);
 }
 
 /* ---- in and out ------------------------------------------------------------------------------------------------------------------------------------------------------- */
@@ -372,6 +394,8 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
         site_link(cpu, link, to);
     if (!number)
         jump_put(cpu, to);
+    if (to->generation)
+        store_le32(to->generation, generation_of(cpu, to));
     cpu->translate.page = cpu->state.rip - b->start;
     cpu->translate.flags = cc_arith(cpu);
     t->statistics.entries++;
@@ -390,14 +414,12 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
             cpu->state.rip = cpu->translate.page + (uint64_t)(int64_t)site->target;
             t->statistics.left_request++;
             return NULL;
-        case SITE_FOUND:
-            cpu->state.rip = cpu->translate.linear;
-            return NULL;
         case SITE_READ: case SITE_WRITE:
             if (tlb_fill(cpu, site, interpret_at(cpu, site))) {
                 code = code_at(t, site->resume);
                 continue;
             }
+            recompile(cpu, to);
             break;
         default: break;
         }
