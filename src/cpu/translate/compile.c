@@ -427,13 +427,6 @@ static void compile_segments(struct compile *c)
     }
 }
 
-/* Whether the running code was found by a global translation: then changes of others are nothing to it. */
-static bool is_global_code(struct cpu *cpu, const struct block *b)
-{
-    const struct tlb_entry *e = cpu_tlb_entry(cpu, cpu->state.rip);
-    return engine_key_rights(b->key) < TLB_USER && e->exec_tag == (cpu->state.rip & TLB_PAGE_MASK) && e->info & TLB_INFO_GLOBAL;
-}
-
 struct translation *compile_block(struct cpu *cpu, struct block *b)
 {
     struct translator *t = cpu->translator;
@@ -443,7 +436,7 @@ struct translation *compile_block(struct cpu *cpu, struct block *b)
     uint8_t *start = t->emit.at;
     uint32_t sites = t->site_count;
     to->vectors = segment_has_vectors(&c);
-    to->global = is_global_code(cpu, b);
+    to->global = engine_key_rights(b->key) < TLB_USER && translate_is_global(cpu, cpu->state.rip);
     compile_segments(&c);
     for (unsigned i = 0; i < c.stub_count && !c.failed; i++)
         emit_stub(&c, &c.stubs[i]);

@@ -246,11 +246,10 @@ static void site_unlink(struct translator *t, struct site *site)
     site->to = NULL;
 }
 
-/* Whether the code at rip is reached by a global translation. */
-static bool is_global(struct cpu *cpu, uint64_t rip)
+/* Whether the code at rip, which is about to run, is reached by a global translation. */
+bool translate_is_global(struct cpu *cpu, uint64_t rip)
 {
-    const struct tlb_entry *e = cpu_tlb_entry(cpu, rip);
-    return e->exec_tag == (rip & TLB_PAGE_MASK) && e->info & TLB_INFO_GLOBAL;
+    return cpu_fetch_page(cpu, rip)->info & TLB_INFO_GLOBAL;
 }
 
 /* What a translation compares that must be left when other translations hold. */
@@ -267,7 +266,7 @@ static void site_link(struct cpu *cpu, struct site *site, struct translation *to
     if (!to->saved || to->block->dead)
         return;
     if (site->patch_generation) {
-        if (from->global && !is_global(cpu, cpu->state.rip))
+        if (from->global && !translate_is_global(cpu, cpu->state.rip))
             return;
         store_le32(code_at(t, site->patch_generation), generation_of(cpu, from));
     } else if (from->block->page != to->block->page) {
@@ -291,7 +290,7 @@ static void jump_put(struct cpu *cpu, const struct translation *to)
     if (!to->saved)
         return;
     struct fast_jump *j = &cpu->translate.jumps[rip & (FAST_JUMP_ENTRIES - 1)];
-    bool global = cpu->state.cpl < 3 && is_global(cpu, rip);
+    bool global = cpu->state.cpl < 3 && translate_is_global(cpu, rip);
     *j = (struct fast_jump){ rip, global ? cpu->translate.kernel_tag : cpu->fetch_tag, (uintptr_t)(to->saved + cpu->translator->emit.run), rip & TLB_PAGE_MASK };
 }
 
