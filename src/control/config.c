@@ -12,6 +12,7 @@
 static const char *const sandbox_names[] = {"on", "log", "off", NULL};
 static const char *const irqchip_names[] = {"auto", "none", "cpu", "full", NULL};
 static const char *const cpu_engine_names[] = {"auto", "interpret", "translate", NULL};
+static const char *const cpu_check_names[] = {"off", "verify", "lockstep", "soak", NULL};
 static const char *const executor_names[] = {"main", "thread", "vcpu", NULL};
 static const char *const net_kinds[] = {"user", NULL};
 
@@ -51,6 +52,8 @@ const struct option config_table[] = {
         .meaning = "at the end of the run write what the CPUs counted, as JSON: translations, ways out of them, their size"),
     ROW(perf_map, .key = "perf-map", .kind = OPTION_BOOL, .initial = "off",
         .meaning = "name translated code for perf(1) and gdb in /tmp/perf-PID.map"),
+    ROW(cpu_check, .key = "cpu-check", .kind = OPTION_CHOICE, .initial = "off", .choices = cpu_check_names, .value_name = "off|verify|lockstep|soak",
+        .meaning = "backend soft: prove of translated code that it reaches only what it may; tests: interpret it too, flush at random"),
     ROW(irqchip, .key = "irqchip", .kind = OPTION_CHOICE, .initial = "auto", .choices = irqchip_names, .value_name = "auto|none|cpu|full",
         .meaning = "interrupt controllers to take from the backend; none: our own local APIC"),
     ROW(executor, .key = "executor", .kind = OPTION_CHOICE, .initial = "main", .choices = executor_names, .value_name = "main|thread|vcpu",
@@ -201,7 +204,7 @@ void config_to_machine(const struct config *c, struct machine_config *out)
         .cmdline = c->cmdline ? c->cmdline : c->igvm ? NULL : "console=ttyS0",
         .disk_count = c->disks.count, .net_count = c->nets.count, .serial = c->serial_stream, .console = c->console_stream,
         .exit_port = c->exit_port ? (int)c->exit_port : -1, .no_reboot = c->no_reboot, .test_device = c->test_device, .executor = c->executor,
-        .irqchip = c->irqchip, .cpu_engine = c->cpu_engine, .counters = c->counters != NULL,
+        .irqchip = c->irqchip, .cpu_engine = c->cpu_engine, .cpu_check = c->cpu_check, .counters = c->counters != NULL,
         .sandbox = c->sandbox, .checkpoint_every = c->checkpoint_every, .checkpoint_seed = c->checkpoint_seed};
     for (size_t i = 0; i < c->disks.count; i++)
         out->disks[i] = (struct machine_disk_config){c->disk_groups[i].path, c->disk_groups[i].id, c->disk_groups[i].readonly};

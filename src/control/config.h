@@ -36,7 +36,7 @@ struct config {
     struct option_list disks, nets;
     uint64_t exit_port, checkpoint_every, checkpoint_seed;
     bool no_reboot, quiet, dry_run, test_device, perf_map;
-    unsigned sandbox, irqchip, executor, cpu_engine;
+    unsigned sandbox, irqchip, executor, cpu_engine, cpu_check;
 
     /* parsed from the text above by config_resolve() */
     struct config_cpus { uint64_t boot; char *disable; } cpus_group;

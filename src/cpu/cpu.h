@@ -254,6 +254,7 @@ struct cpu_vm {
     _Atomic uint32_t stopping;  /* engine's own: cpu_vm_stop(); zero at first                                           */
     bool interpret;             /* no translator, whatever the host can do                                               */
     int code_map;               /* descriptor of the file that names translations for perf; 0: none                         */
+    bool lockstep;              /* compare what translated code does with what the interpreter does: lockstep.c; one vCPU only */
     uint8_t hot;                /* runs of a block before it is translated; 0: BLOCK_HOT                                  */
     struct code_memory code[256]; /* of translators, by vCPU: outlives them, since a vCPU may be made anew where a sandbox allows no executable memory any more */
     const struct cpu_traps *traps; /* MSR ranges and CPUID that leave with an exit (hy_trap); traps.h                    */

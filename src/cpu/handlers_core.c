@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* handlers_core.c - micro-operations that run any instruction through its exec_*() function, and the ways out of a block. See handlers.h. */
 #include "cpu/handlers.h"
+#include "cpu/translate/lockstep.h"
 #include "cpu/translate/translate.h"
 
 const struct uop uop_unlinked = { .fn = uop_leave };
@@ -43,7 +44,8 @@ void uop_warm(struct cpu *cpu, const struct uop *u)
 
 void uop_translated(struct cpu *cpu, const struct uop *u)
 {
-    const struct uop *next = translate_run(cpu, block_of(u), u->number);
+    const struct uop *(*run)(struct cpu *, struct block *, unsigned) = unlikely(cpu->vm->lockstep) ? lockstep_run : translate_run;
+    const struct uop *next = run(cpu, block_of(u), u->number);
     if (next)
         return translate_handler_of(next)(cpu, next);
 }

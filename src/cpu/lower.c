@@ -250,12 +250,12 @@ static bool lower_small(const struct insn *in, struct uop *u)
 /* ---- branches ------------------------------------------------------------------------------------------------------------------------------------------------ */
 
 /* CMP or TEST of registers just in front: one handler for both. */
-static void lower_fuse(struct uop *u, unsigned cond)
+static void lower_fuse(const struct lowering *low, struct uop *u, unsigned cond)
 {
     static const struct { uint8_t op, form, fused; } pairs[] = {
         { ALU_CMP, FORM_RR, FUSED_CMP_RR }, { ALU_CMP, FORM_RI, FUSED_CMP_RI }, { ALU_TEST, FORM_RR, FUSED_TEST_RR },
     };
-    if (!u->number)
+    if (!u->number || low->cpu->vm->lockstep /* which stops between the two */)
         return;
     for (unsigned i = 0; i < ARRAY_LEN(pairs); i++)
         for (unsigned size = 0; size < SIZES; size++)
@@ -272,7 +272,7 @@ static bool lower_direct(struct lowering *low, const struct insn *in, struct uop
     low->chained = true;
     if (in->op == OP_JCC) {
         u->fn = jcc_handlers[insn_cond(in)];
-        lower_fuse(u, insn_cond(in));
+        lower_fuse(low, u, insn_cond(in));
     } else {
         u->fn = in->op != OP_CALL ? uop_jmp64 : is_64(low) ? uop_call64 : uop_call32;
     }

@@ -117,7 +117,8 @@ static int machine_open(struct machine *m, struct err *err)
     if (m->config.cpu_engine == MACHINE_CPU_ENGINE_TRANSLATE && !strcmp(hy_engine(m->hy, &why), "interpret"))
         return err_set(err, ERR_HOST, "--cpu-engine translate: %s (say --cpu-engine auto to have guest code interpreted)", why);
     static const uint32_t engine_flags[] = {0, HY_VM_INTERPRET, HY_VM_TRANSLATE};
-    struct hy_vm_cfg cfg = {.size = sizeof cfg, .irq = m->irq, .flags = engine_flags[m->config.cpu_engine], .cpus = m->config.cpus,
+    static const uint32_t check_flags[] = {0, HY_VM_VERIFY, HY_VM_LOCKSTEP, HY_VM_SOAK};
+    struct hy_vm_cfg cfg = {.size = sizeof cfg, .irq = m->irq, .flags = engine_flags[m->config.cpu_engine] | check_flags[m->config.cpu_check], .cpus = m->config.cpus,
                             .code_map = m->config.code_map};
     e = hy_vm_new(m->hy, &cfg, &m->vm);
     return e == HY_OK ? 0 : machine_hy_error(e, "making a VM", err);

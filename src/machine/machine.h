@@ -25,6 +25,7 @@ struct hy_counter;
 #define MACHINE_NETS_MAX  8
 
 enum machine_executor { MACHINE_EXECUTOR_MAIN, MACHINE_EXECUTOR_THREAD, MACHINE_EXECUTOR_VCPU };
+enum machine_cpu_check { MACHINE_CPU_CHECK_OFF, MACHINE_CPU_CHECK_VERIFY, MACHINE_CPU_CHECK_LOCKSTEP, MACHINE_CPU_CHECK_SOAK };
 enum machine_cpu_engine { MACHINE_CPU_ENGINE_AUTO, MACHINE_CPU_ENGINE_INTERPRET, MACHINE_CPU_ENGINE_TRANSLATE };
 enum machine_irqchip { MACHINE_IRQCHIP_AUTO, MACHINE_IRQCHIP_NONE, MACHINE_IRQCHIP_CPU, MACHINE_IRQCHIP_FULL };
 enum machine_sandbox { MACHINE_SANDBOX_ON, MACHINE_SANDBOX_LOG, MACHINE_SANDBOX_OFF };
@@ -57,6 +58,7 @@ struct machine_config {
     enum machine_cpu_engine cpu_engine;
     bool counters;                   /* keep what the vCPUs counted, for machine_counters()   */
     int code_map;                    /* hy_vm_cfg.code_map; 0: none                           */
+    enum machine_cpu_check cpu_check;
     enum machine_sandbox sandbox;
     uint64_t checkpoint_every;       /* test aid: save, wipe and load the whole machine after random numbers of exits, this many on average; 0: never */
     uint64_t checkpoint_seed;        /* of that random sequence                               */

@@ -66,6 +66,10 @@ static bool vcpu_handle_exit(struct vcpu *v, hy_exit *exit)
     case HY_EXIT_RESET:  machine_request(m, REQUEST_RESET); return false;
     case HY_EXIT_OFF:    machine_request(m, REQUEST_OFF); return false;
     case HY_EXIT_UNKNOWN:
+        if (exit->native == HY_NATIVE_CHECK) {
+            machine_fail(m, "vCPU %u: %.*s", v->index, (int)exit->u.unknown.len, (const char *)exit->u.unknown.raw);
+            return false;
+        }
         machine_fail(m, "vCPU %u: backend %s cannot run what the guest does there (native exit %u): code in device memory, or an instruction on a device that it does not know",
                      v->index, hy_name(m->hy), exit->native);
         return false;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,10 +37,11 @@ void guest_make(struct guest *g, unsigned cpus, unsigned mode)
     check(g->map && g->ram && !mem_map_add(g->map, 0, g->ram, 0, GUEST_RAM, MEM_R | MEM_W | MEM_X, &err));
     g->bytes = mem_block_host(g->ram);
     pages_make(g);
-    const char *engine = getenv("CPU_ENGINE"); /* "interpret"; "translate": every block, before it has run */
+    const char *engine = getenv("CPU_ENGINE"); /* "interpret"; "translate": every block, before it has run; "lockstep": and as one CPU interpreted as well */
     g->vm = (struct cpu_vm){ .map = g->map, .cpu_count = cpus, .tsc_hz = 1000000000, .ticks = ticks };
     g->vm.interpret = engine && !strcmp(engine, "interpret");
-    g->vm.hot = engine && !strcmp(engine, "translate");
+    g->vm.lockstep = engine && !strcmp(engine, "lockstep") && cpus == 1;
+    g->vm.hot = g->vm.lockstep || (engine && !strcmp(engine, "translate"));
     for (unsigned i = 0; i < cpus; i++) {
         check(!cpu_new(&g->vm, i, &g->vm.cpus[i], &err));
         guest_enter(g, i, mode, mode == 16 ? 0x7c00 : GUEST_CODE);
@@ -97,5 +99,7 @@ unsigned guest_run(struct guest *g, unsigned index)
     do
         exit = cpu_run(g->vm.cpus[index]);
     while (exit->reason == HY_EXIT_NONE);
+    if (exit->reason == HY_EXIT_UNKNOWN && exit->native == HY_NATIVE_CHECK)
+        fprintf(stderr, "%.*s\n", (int)exit->u.unknown.len, (const char *)exit->u.unknown.raw);
     return exit->reason;
 }

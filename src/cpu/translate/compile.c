@@ -7,7 +7,7 @@
 uint32_t site_new(struct compile *c, enum site_kind kind)
 {
     struct translator *t = c->t;
-    if (t->site_count == SITES_MAX) {
+    if (t->site_count == SITES_MAX - 1) {
         c->failed = true;
         return 0;
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* none.c - hosts without a translator: the interpreter does all. */
+#include "cpu/translate/lockstep.h"
 #include "cpu/translate/translate.h"
 
 #include <string.h>
@@ -33,6 +34,8 @@ void translate_left_get(const struct cpu *cpu, uint64_t by_op[OP_COUNT])
 void translate_block(struct cpu *cpu, struct block *b) { (void)cpu, (void)b; }
 const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned number) { (void)cpu, (void)b, (void)number; return NULL; }
 translate_handler *translate_handler_of(const struct uop *u) { (void)u; return NULL; }
+const struct uop *lockstep_run(struct cpu *cpu, struct block *b, unsigned number) { (void)cpu, (void)b, (void)number; return NULL; }
+void lockstep_statistics_get(const struct cpu *cpu, struct lockstep_statistics *out) { (void)cpu; *out = (struct lockstep_statistics){ 0 }; }
 void translate_forget(struct cpu *cpu, struct block *b) { (void)cpu, (void)b; }
 void translate_flush(struct cpu *cpu) { (void)cpu; }
 void translate_tlb_flush_all(struct cpu *cpu) { (void)cpu; }

@@ -29,7 +29,7 @@ enum { SCRATCH_0 = R10, SCRATCH_1 = R11, SCRATCH_2 = R14, GUEST_RSP = R15 };
 enum {
     CODE_BYTES = 32 << 20,        /* of the code cache of one vCPU                                  */
     CODE_BLOCK_MAX = 32 << 10,    /* room that a block's translation always finds                   */
-    SITES_MAX = 1 << 19,
+    SITES_MAX = 1 << 19,          /* the last is the one of `found`                                  */
     ENTRIES_MAX = 8,              /* of one translation: its start, and behind what E0 did for it   */
     SEGMENT_MIN = 3,              /* instructions between two that E0 does, to be worth an entry    */
     MXCSR_MASKS = 0x1f80,
@@ -42,6 +42,7 @@ enum site_kind {
     SITE_INTERPRET,         /* E0 does `uop` and what follows                                        */
     SITE_JUMP,              /* a direct branch whose target is not linked: to `target`               */
     SITE_LEAVE,             /* a request waits; go on at `target`                                    */
+    SITE_FOUND,             /* an indirect branch found its target, where nothing is to be linked     */
 };
 
 struct site {
@@ -77,6 +78,7 @@ struct translator {
     struct emit emit;
     uint8_t *code_start;               /* behind the thunks                                          */
     uint8_t *leave;                    /* thunk: call it, the site's number follows                  */
+    uint8_t *found;                    /* stub: leaves by the SITE_FOUND                              */
     void (*enter)(const void *code);   /* thunk: runs translated code until it leaves                */
     void (*enter_vectors)(const void *code);
     struct site *sites;
@@ -93,6 +95,7 @@ struct translator {
     struct translate_statistics statistics;
     uint32_t *left;                    /* by site: how often E0 had to do its instruction            */
     uint64_t left_by_op[OP_COUNT];     /* the same of sites that are gone                            */
+    struct lockstep *lockstep;         /* NULL: translated code runs alone                           */
 };
 
 /* thunks.c: the code that enters and leaves translated code. */

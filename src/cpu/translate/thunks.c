@@ -104,5 +104,8 @@ void thunks_emit(struct cpu *cpu)
     memcpy(&t->enter, &enter, sizeof enter); /* ISO C has no cast from an object's to a function's pointer */
     memcpy(&t->enter_vectors, &enter_vectors, sizeof enter_vectors);
     t->leave = emit_leave(cpu);
+    t->found = t->emit.at;
+    emit_call(&t->emit, t->leave);
+    emit_u32(&t->emit, SITES_MAX - 1);
     t->code_start = t->emit.at;
 }

@@ -9,6 +9,7 @@
 
 #include "base/pages.h"
 #include "cpu/translate/host.h"
+#include "cpu/translate/lockstep.h"
 #include "cpu/translate/private.h"
 
 /* ---- life ---------------------------------------------------------------------------------------------------------------------------------------------------------- */
@@ -67,6 +68,7 @@ int translate_new(struct cpu *cpu, const char **why, struct err *err)
         return 0;
     }
     cpu->translator = t;
+    t->sites[SITES_MAX - 1].kind = SITE_FOUND;
     host_features(t->features);
     t->avx = t->features[FEATURE_AVX / 64] >> FEATURE_AVX % 64 & 1;
     t->lock = cpu->vm->cpu_count > 1;
@@ -78,11 +80,12 @@ int translate_new(struct cpu *cpu, const char **why, struct err *err)
     }
     translate_flush(cpu);
     t->statistics.flushes = 0;
-    return 0;
+    return cpu->vm->lockstep ? lockstep_new(cpu, err) : 0;
 }
 
 void translate_free(struct cpu *cpu)
 {
+    lockstep_free(cpu);
     if (cpu->translator)
         translator_destroy(cpu->translator);
     cpu->translator = NULL;
@@ -222,7 +225,9 @@ static bool tlb_fill(struct cpu *cpu, const struct site *site, const struct uop 
             return false;
     }
     tlb_put(cpu, e, linear);
-    const struct fast_tlb *f = &cpu->translate.tlb[cpu->rights][tlb_index(linear)];
+    struct fast_tlb *f = &cpu->translate.tlb[cpu->rights][tlb_index(linear)];
+    if (cpu->translator->lockstep)
+        lockstep_redirect(cpu, f, linear, write || site->wants_write);
     bool filled = (site->wants_write ? f->write_tag : f->read_tag) != FAST_NO_TAG;
     cpu->translator->statistics.fills += filled;
     return filled;
@@ -263,7 +268,7 @@ static void site_link(struct cpu *cpu, struct site *site, struct translation *to
 {
     struct translator *t = cpu->translator;
     const struct translation *from = site->owner;
-    if (!to->saved || to->block->dead)
+    if (!to->saved || to->block->dead || t->lockstep)
         return;
     if (site->patch_generation) {
         if (from->global && !translate_is_global(cpu, cpu->state.rip))
@@ -286,12 +291,13 @@ static void site_link(struct cpu *cpu, struct site *site, struct translation *to
 
 static void jump_put(struct cpu *cpu, const struct translation *to)
 {
+    const struct translator *t = cpu->translator;
     uint64_t rip = cpu->state.rip;
     if (!to->saved)
         return;
     struct fast_jump *j = &cpu->translate.jumps[rip & (FAST_JUMP_ENTRIES - 1)];
     bool global = cpu->state.cpl < 3 && translate_is_global(cpu, rip);
-    *j = (struct fast_jump){ rip, global ? cpu->translate.kernel_tag : cpu->fetch_tag, (uintptr_t)(to->saved + cpu->translator->emit.run), rip & TLB_PAGE_MASK };
+    *j = (struct fast_jump){ rip, global ? cpu->translate.kernel_tag : cpu->fetch_tag, (uintptr_t)((t->lockstep ? t->found : to->saved) + t->emit.run), rip & TLB_PAGE_MASK };
 }
 
 void translate_forget(struct cpu *cpu, struct block *b)
@@ -412,6 +418,9 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
         case SITE_LEAVE:
             cpu->state.rip = cpu->translate.page + (uint64_t)(int64_t)site->target;
             t->statistics.left_request++;
+            return NULL;
+        case SITE_FOUND:
+            cpu->state.rip = cpu->translate.linear;
             return NULL;
         case SITE_READ: case SITE_WRITE:
             if (tlb_fill(cpu, site, interpret_at(cpu, site))) {

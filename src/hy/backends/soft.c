@@ -172,6 +172,9 @@ static void soft_vm_free(hyb_vm *vm)
 
 static hy_err soft_vm_new(hyb *b, const struct hy_vm_cfg *cfg, struct mem_map *map, hyb_vm **out)
 {
+    if (cfg->flags & HY_VM_LOCKSTEP && cfg->cpus > 1)
+        return soft_fail(HY_E_RANGE, "hy_vm_new", "lockstep takes one CPU");
+
     struct hyb_vm *vm = calloc(1, sizeof *vm);
     hy_err err = HY_OK;
 
@@ -186,7 +189,8 @@ static hy_err soft_vm_new(hyb *b, const struct hy_vm_cfg *cfg, struct mem_map *m
     vm->vm.interpret = (cfg->flags & HY_VM_INTERPRET) != 0;
     vm->vm.hot = cfg->flags & HY_VM_EAGER ? 1 : 0;
     vm->vm.code_map = cfg->code_map;
-    vm->must_translate = (cfg->flags & HY_VM_TRANSLATE) != 0;
+    vm->vm.lockstep = (cfg->flags & HY_VM_LOCKSTEP) != 0;
+    vm->must_translate = (cfg->flags & (HY_VM_TRANSLATE | HY_VM_LOCKSTEP)) != 0;
     vm->vm.ticks = soft_ticks;
     vm->vm.now = soft_now;
     vm->vm.ticks_opaque = vm;
@@ -463,7 +467,8 @@ static bool stop_explain(hyb_cpu *cpu, hy_exit *x)
 
 static void ready_follow(hyb_cpu *cpu, hy_exit *x)
 {
-    x->native = x->reason;
+    if (x->reason != HY_EXIT_UNKNOWN)
+        x->native = x->reason;
     if (!external_enters(cpu))
         x->ready &= (uint8_t)~1u;
 }

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: MIT */
+/* lockstep.c - E1 against E0, one entry into translated code at a time. For tests: the guest runs tens of times slower.
+ *
+ * How: translated code runs first, unlinked, so that it comes back at its first way out. Its fast TLB is empty at the start, and each page that it stores to is replaced
+ * by a copy as the entry is filled; so guest memory stays as it is. Then the registers are put back and E0 does the same instructions on guest memory itself: what E0 does
+ * counts. Afterwards registers, flags (but those that the SDM leaves undefined) and the copies must equal E0's state and pages.
+ * Devices' threads may write guest memory in between. So at a difference translated code runs once more, on memory as it is now, its own stores taken back; if that gives
+ * E0's result, it was such a race.
+ *
+ * Limits: one vCPU. A store that translated code forgets is seen only if it stores to the same page otherwise (tests/cpu/diff and fuzz_translate compare all memory).
+ * What E0 does between entries is not compared, nor linked translations' way from one to the other, for there is none. Locking: owner's thread.
+ */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/pages.h"
+#include "cpu/translate/compile.h"
+#include "cpu/translate/lockstep.h"
+
+enum { SHADOWS_MAX = 64, TEXT_MAX = 2048 };
+
+/* A page that translated code stores to. Aligned, as vector instructions want. */
+struct shadow { _Alignas(64) uint8_t copy[MEM_PAGE_SIZE], old[MEM_PAGE_SIZE]; uint8_t *host; };
+
+struct side { struct cpu_state state; uint64_t cc_result, cc_src1; uint32_t cc_op; };
+
+struct lockstep {
+    struct side before, translated, interpreted;
+    struct shadow shadow[SHADOWS_MAX];
+    unsigned shadow_count;
+    const struct uop *next;    /* where translated code left the block; NULL: behind it */
+    bool stopped;              /* E0 came to where it was to stop                       */
+    int why;                   /* E0 left the instruction instead: CPU_SETJMP()'s value */
+    jmp_buf leave;             /* the engine's, while ours stands in cpu->leave          */
+    struct lockstep_statistics statistics;
+    char text[TEXT_MAX];
+    size_t text_length;
+};
+
+/* ---- both sides ------------------------------------------------------------------------------------------------------------------------------------------------------ */
+
+static void side_save(const struct cpu *cpu, struct side *s)
+{
+    s->state = cpu->state;
+    s->cc_result = cpu->cc_result;
+    s->cc_src1 = cpu->cc_src1;
+    s->cc_op = cpu->cc_op;
+}
+
+static void side_load(struct cpu *cpu, const struct side *s)
+{
+    cpu->state = s->state;
+    cpu->cc_result = s->cc_result;
+    cpu->cc_src1 = s->cc_src1;
+    cpu->cc_op = s->cc_op;
+}
+
+/* ---- E1 ----------------------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static struct shadow *shadow_of(struct lockstep *l, const uint8_t *host)
+{
+    for (unsigned i = 0; i < l->shadow_count; i++)
+        if (l->shadow[i].host == host)
+            return &l->shadow[i];
+    return NULL;
+}
+
+static struct shadow *shadow_new(struct lockstep *l, uint8_t *host)
+{
+    if (l->shadow_count == SHADOWS_MAX)
+        return NULL;
+    struct shadow *s = &l->shadow[l->shadow_count++];
+    s->host = host;
+    memcpy(s->old, host, MEM_PAGE_SIZE);
+    memcpy(s->copy, s->old, MEM_PAGE_SIZE);
+    return s;
+}
+
+/* What was found of the page before, by this or another linear address, leads to guest memory itself. */
+static void entries_forget(struct cpu *cpu, const uint8_t *host)
+{
+    const struct translator *t = cpu->translator;
+    for (unsigned i = 0; i < t->filled_count; i++) {
+        struct fast_tlb *f = &cpu->translate.tlb[t->filled[i] / FAST_TLB_ENTRIES][t->filled[i] % FAST_TLB_ENTRIES];
+        if (f->read_tag != FAST_NO_TAG && (f->read_tag << 12) + f->addend == (uintptr_t)host)
+            f->read_tag = f->write_tag = FAST_NO_TAG;
+    }
+}
+
+void lockstep_redirect(struct cpu *cpu, struct fast_tlb *f, uint64_t linear, bool write)
+{
+    struct lockstep *l = cpu->translator->lockstep;
+    uint64_t page = linear & TLB_PAGE_MASK;
+    uint8_t *host = (uint8_t *)(uintptr_t)(page + f->addend); /* NOLINT(performance-no-int-to-ptr): as E0 forms it */
+    struct fast_tlb filled = *f;
+    struct shadow *s = shadow_of(l, host);
+    if (!s && write && filled.write_tag != FAST_NO_TAG) {
+        s = shadow_new(l, host);
+        entries_forget(cpu, host);
+        *f = filled;
+    }
+    if (s)
+        f->addend = (uintptr_t)s->copy - page;
+    else
+        f->write_tag = FAST_NO_TAG; /* for a store comes here again */
+}
+
+/* Sets l->next and the state behind. */
+static void translated_run(struct cpu *cpu, struct block *b, unsigned number)
+{
+    struct lockstep *l = cpu->translator->lockstep;
+    translate_tlb_flush_all(cpu);
+    memcpy(&l->leave, &cpu->leave, sizeof l->leave);
+    if (CPU_SETJMP(cpu->leave)) { /* a page fault of the guest's, or what else filling an entry raises: E0 will meet it too */
+        l->next = cpu->uop;
+        cpu->uop = NULL;
+    } else {
+        l->next = translate_run(cpu, b, number);
+    }
+    memcpy(&cpu->leave, &l->leave, sizeof l->leave);
+    translate_tlb_flush_all(cpu);
+}
+
+/* ---- E0 ------------------------------------------------------------------------------------------------------------------------------------------------------------------ */
+
+static void uop_stop(struct cpu *cpu, const struct uop *u)
+{
+    (void)u;
+    ((struct lockstep *)cpu->translator->lockstep)->stopped = true;
+}
+
+/* The handlers of two micro-operations while other ones stand in their places. */
+struct patch { struct uop *at; uop_fn *was, *is; };
+
+static struct patch patch_put(struct uop *at, uop_fn *fn)
+{
+    struct patch p = { at, at->fn, fn };
+    at->fn = fn;
+    return p;
+}
+
+static void patch_take(const struct patch *p)
+{
+    if (p->at->fn == p->is) /* else the block died */
+        p->at->fn = p->was;
+}
+
+/* From micro-operation `number` to `stop` without it, for a waiting request may make a handler come back early. False: the way led elsewhere. */
+static bool run_until(struct cpu *cpu, struct block *b, unsigned number, unsigned stop, uint64_t base)
+{
+    struct lockstep *l = cpu->translator->lockstep;
+    while (number < stop) {
+        uint64_t count = cpu->instructions;
+        l->stopped = false;
+        b->uops[number].fn(cpu, &b->uops[number]);
+        if (l->stopped)
+            return true;
+        uint64_t at = cpu->state.rip - base;
+        unsigned reached = number + 1;
+        while (reached < stop && b->uops[reached].offset != at)
+            reached++;
+        if (b->uops[reached].offset != at || b->dead)
+            return false;
+        cpu->instructions = count; /* they are counted again when the block is left */
+        cpu->state.rip = base;
+        number = reached;
+    }
+    return true;
+}
+
+static bool ends_in_branch(const struct block *b)
+{
+    const struct uop *u = &b->uops[b->count - 1];
+    struct insn in;
+    return insn_decode(b->code + u->offset, u->length, CPU_MODE_64, &in) > 0 && insn_op_flags(in.op) & OPF_BRANCH;
+}
+
+/* To l->next, or through the branch that ends the block. False: E0 went elsewhere. */
+static bool run_block(struct cpu *cpu, struct block *b, unsigned number, uint64_t base)
+{
+    const struct lockstep *l = cpu->translator->lockstep;
+    unsigned last = l->next ? l->next->number : ends_in_branch(b) ? b->count - 1u : b->count;
+    struct patch first = patch_put(&b->uops[number], translate_handler_of(&b->uops[number])), stop = { 0 };
+    bool ok = true;
+    if (last > number) {
+        stop = patch_put(&b->uops[last], uop_stop);
+        ok = run_until(cpu, b, number, last, base);
+        patch_take(&stop);
+    }
+    if (ok && !l->next) {
+        atomic_fetch_or(&cpu->requests, CPU_REQ_ONE); /* so that the branch comes back */
+        b->uops[last].fn(cpu, &b->uops[last]);
+        atomic_fetch_and(&cpu->requests, ~(uint32_t)CPU_REQ_ONE);
+    }
+    patch_take(&first);
+    return ok;
+}
+
+/* The same, and l->why when a fault or an exit got in the way: then all patches are undone here. */
+static bool interpreted_run(struct cpu *cpu, struct block *b, unsigned number)
+{
+    struct lockstep *l = cpu->translator->lockstep;
+    uop_fn *handlers[BLOCK_MAX + 3];
+    for (unsigned i = 0; i <= b->count; i++)
+        handlers[i] = b->uops[i].fn;
+    memcpy(&l->leave, &cpu->leave, sizeof l->leave);
+    l->why = CPU_SETJMP(cpu->leave);
+    bool ok = false;
+    if (!l->why)
+        ok = run_block(cpu, b, number, l->before.state.rip);
+    memcpy(&cpu->leave, &l->leave, sizeof l->leave);
+    if (l->why) {
+        atomic_fetch_and(&cpu->requests, ~(uint32_t)CPU_REQ_ONE);
+        for (unsigned i = b->dead; i <= b->count; i++)
+            if (i < b->count || !ends_in_branch(b)) /* behind a branch lies a chain */
+                b->uops[i].fn = handlers[i];
+    }
+    return ok;
+}
+
+/* ---- comparing --------------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t undefined_of(const struct insn *in)
+{
+    const struct insn_opnd *count = &in->opnd[in->nopnd - 1];
+    bool one = count->kind == OPND_IMM && in->imm == 1;
+    switch (in->op) { /* SDM vol. 2, "Flags Affected" */
+    case OP_AND: case OP_OR: case OP_XOR: case OP_TEST: return FLAG_AF;
+    case OP_ANDN: case OP_BLSI: case OP_BLSMSK: case OP_BLSR: case OP_BZHI: return FLAG_AF | FLAG_PF;
+    case OP_BEXTR: return FLAG_AF | FLAG_SF | FLAG_PF;
+    case OP_BSF: case OP_BSR: return FLAGS_ARITH & ~FLAG_ZF;
+    case OP_BT: case OP_BTC: case OP_BTR: case OP_BTS: return FLAG_OF | FLAG_SF | FLAG_AF | FLAG_PF;
+    case OP_DIV: case OP_IDIV: return FLAGS_ARITH;
+    case OP_MUL: case OP_IMUL: return FLAG_SF | FLAG_ZF | FLAG_AF | FLAG_PF;
+    case OP_LZCNT: case OP_TZCNT: return FLAG_OF | FLAG_SF | FLAG_PF | FLAG_AF;
+    case OP_ROL: case OP_ROR: case OP_RCL: case OP_RCR: return one ? 0 : FLAG_OF;
+    case OP_SHL: case OP_SHR: return FLAG_AF | (one ? 0 : FLAG_OF) | (in->opsize < 4 && !one ? FLAG_CF : 0);
+    case OP_SAR: return FLAG_AF | (one ? 0 : FLAG_OF);
+    case OP_SHLD: case OP_SHRD: return in->opsize < 4 ? FLAGS_ARITH : FLAG_AF | (one ? 0 : FLAG_OF);
+    default: return 0;
+    }
+}
+
+/* The flags that nobody may count on behind instructions [number, end); with *estimate, an instruction among them whose result only has a bound. */
+static uint32_t undefined_behind(const struct block *b, unsigned number, unsigned end, bool *estimate)
+{
+    uint32_t undefined = 0;
+    for (unsigned i = number; i < end; i++) {
+        struct insn in;
+        insn_decode(b->code + b->uops[i].offset, b->uops[i].length, CPU_MODE_64, &in);
+        undefined = flags_effect_of(&in) == EFFECT_SETS ? undefined_of(&in) : undefined | undefined_of(&in);
+        *estimate |= in.op == OP_RCPPS || in.op == OP_RCPSS || in.op == OP_RSQRTPS || in.op == OP_RSQRTSS;
+    }
+    return undefined;
+}
+
+static uint32_t side_flags(struct cpu *cpu, const struct side *s)
+{
+    struct side now;
+    side_save(cpu, &now);
+    side_load(cpu, s);
+    uint32_t flags = cc_arith(cpu);
+    side_load(cpu, &now);
+    return flags;
+}
+
+static __attribute__((format(printf, 2, 3))) void say(struct lockstep *l, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    int n = vsnprintf(l->text + l->text_length, TEXT_MAX - l->text_length, format, list);
+    va_end(list);
+    if (n > 0)
+        l->text_length = l->text_length + (size_t)n < TEXT_MAX ? l->text_length + (size_t)n : TEXT_MAX - 1;
+}
+
+static bool compare_registers(struct cpu *cpu, uint32_t undefined)
+{
+    struct lockstep *l = cpu->translator->lockstep;
+    const struct cpu_state *e1 = &l->translated.state, *e0 = &l->interpreted.state;
+    uint32_t flags1 = side_flags(cpu, &l->translated) & ~undefined, flags0 = side_flags(cpu, &l->interpreted) & ~undefined;
+    struct cpu_state same = *e1;
+    for (unsigned i = 0; i < 16; i++)
+        if (e1->gpr[i] != e0->gpr[i])
+            say(l, "; register %u is %#" PRIx64 ", E0 has %#" PRIx64, i, e1->gpr[i], e0->gpr[i]);
+    if (e1->rip != e0->rip)
+        say(l, "; RIP is %#" PRIx64 ", E0 has %#" PRIx64, e1->rip, e0->rip);
+    if (flags1 != flags0)
+        say(l, "; flags are %#x, E0 has %#x", flags1, flags0);
+    for (unsigned i = 0; i < 16; i++)
+        if (memcmp(&e1->vec[i], &e0->vec[i], sizeof e1->vec[i]) != 0)
+            say(l, "; vector %u is %016" PRIx64 "%016" PRIx64 "%016" PRIx64 "%016" PRIx64 ", E0 has %016" PRIx64 "%016" PRIx64 "%016" PRIx64 "%016" PRIx64, i,
+                e1->vec[i].q[3], e1->vec[i].q[2], e1->vec[i].q[1], e1->vec[i].q[0], e0->vec[i].q[3], e0->vec[i].q[2], e0->vec[i].q[1], e0->vec[i].q[0]);
+    if (e1->mxcsr != e0->mxcsr)
+        say(l, "; MXCSR is %#x, E0 has %#x", e1->mxcsr, e0->mxcsr);
+    memcpy(same.gpr, e0->gpr, sizeof same.gpr);
+    memcpy(same.vec, e0->vec, sizeof same.vec);
+    same.rip = e0->rip;
+    same.mxcsr = e0->mxcsr;
+    if (memcmp(&same, e0, sizeof same) != 0)
+        say(l, "; other state differs");
+    return !l->text_length;
+}
+
+static bool compare_memory(struct lockstep *l)
+{
+    for (unsigned i = 0; i < l->shadow_count; i++) {
+        const struct shadow *s = &l->shadow[i];
+        if (!memcmp(s->copy, s->host, MEM_PAGE_SIZE))
+            continue;
+        for (unsigned at = 0; at < MEM_PAGE_SIZE; at += 8)
+            if (load_le64(s->copy + at) != load_le64(s->host + at))
+                say(l, "; memory at page offset %#x is %#" PRIx64 ", E0 has %#" PRIx64 ", before %#" PRIx64, at, load_le64(s->copy + at), load_le64(s->host + at),
+                    load_le64(s->old + at));
+    }
+    return !l->text_length;
+}
+
+/* An indirect call that leaves its branch to E0 has stored the return address, which E0 will do again (branch.c). */
+static void forget_return_address(struct lockstep *l)
+{
+    struct insn in;
+    const struct block *b = l->next ? block_of(l->next) : NULL;
+    uint64_t slot = l->translated.state.gpr[REG_RSP] - 8;
+    if (!b || insn_decode(b->code + l->next->offset, l->next->length, CPU_MODE_64, &in) <= 0 || in.op != OP_CALL || slot % MEM_PAGE_SIZE > MEM_PAGE_SIZE - 8)
+        return;
+    for (unsigned i = 0; i < l->shadow_count; i++) /* of whichever page it was */
+        if (load_le64(l->shadow[i].copy + slot % MEM_PAGE_SIZE) == l->before.state.rip + l->next->offset + l->next->length)
+            memcpy(l->shadow[i].copy + slot % MEM_PAGE_SIZE, l->shadow[i].host + slot % MEM_PAGE_SIZE, 8);
+}
+
+static bool compare(struct cpu *cpu, uint32_t undefined)
+{
+    struct lockstep *l = cpu->translator->lockstep;
+    l->text_length = 0;
+    forget_return_address(l);
+    compare_registers(cpu, undefined);
+    return compare_memory(l);
+}
+
+/* Memory as it is, but where translated code wrote: as that found it. */
+static void shadows_renew(struct lockstep *l)
+{
+    for (unsigned i = 0; i < l->shadow_count; i++) {
+        struct shadow *s = &l->shadow[i];
+        for (unsigned at = 0; at < MEM_PAGE_SIZE; at++)
+            s->copy[at] = s->copy[at] != s->old[at] ? s->old[at] : s->host[at];
+        memcpy(s->old, s->copy, MEM_PAGE_SIZE);
+    }
+}
+
+static bool is_race(struct cpu *cpu, struct block *b, unsigned number, uint32_t undefined)
+{
+    struct lockstep *l = cpu->translator->lockstep;
+    const struct uop *next = l->next;
+    if (b->dead)
+        return false;
+    shadows_renew(l);
+    side_load(cpu, &l->before);
+    translated_run(cpu, b, number);
+    side_save(cpu, &l->translated);
+    side_load(cpu, &l->interpreted);
+    bool same = l->next == next && compare(cpu, undefined);
+    l->next = next;
+    return same;
+}
+
+static _Noreturn void report(struct cpu *cpu, const struct block *b, unsigned number)
+{
+    struct lockstep *l = cpu->translator->lockstep;
+    char found[TEXT_MAX];
+    memcpy(found, l->text, sizeof found);
+    found[l->text_length] = 0;
+    l->text_length = 0;
+    say(l, "lockstep: translated code does not do what the interpreter does at %#" PRIx64 ":", l->before.state.rip + b->uops[number].offset);
+    for (unsigned i = b->uops[number].offset; i < b->bytes && l->text_length < TEXT_MAX / 2; i++)
+        say(l, " %02x", b->code[i]);
+    say(l, "%s", found);
+    cpu->exit = (hy_exit){ .reason = HY_EXIT_UNKNOWN, .native = HY_NATIVE_CHECK, .u.unknown = { .raw = l->text, .len = (uint32_t)l->text_length } };
+    cpu->uop = NULL;
+    cpu_leave(cpu);
+}
+
+const struct uop *lockstep_run(struct cpu *cpu, struct block *b, unsigned number)
+{
+    struct lockstep *l = cpu->translator->lockstep;
+    bool estimate = false;
+    l->shadow_count = 0;
+    side_save(cpu, &l->before);
+    translated_run(cpu, b, number);
+    if (l->next && (block_of(l->next) != b || l->next->number <= number)) {
+        side_load(cpu, &l->before);
+        return &b->uops[number];
+    }
+    side_save(cpu, &l->translated);
+    side_load(cpu, &l->before);
+    bool came = interpreted_run(cpu, b, number);
+    if (l->why) {
+        l->text_length = 0;
+        say(l, "; it does not raise vector %u at %#" PRIx64, cpu->fault_vector, cpu->fault_address);
+        report(cpu, b, number);
+    }
+    uint32_t undefined = undefined_behind(b, number, l->next ? l->next->number : b->count, &estimate);
+    if (!came || estimate) {
+        l->statistics.skipped++;
+        return came ? l->next : NULL;
+    }
+    side_save(cpu, &l->interpreted);
+    l->statistics.compared++;
+    if (!compare(cpu, undefined)) {
+        if (!is_race(cpu, b, number, undefined))
+            report(cpu, b, number);
+        l->statistics.races++;
+    }
+    return l->next;
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+int lockstep_new(struct cpu *cpu, struct err *err)
+{
+    struct lockstep *l = pages_alloc(sizeof *l);
+    if (!l)
+        return err_set(err, ERR_HOST, "no memory to compare the engines of vCPU %u", cpu->index);
+    cpu->translator->lockstep = l;
+    return 0;
+}
+
+void lockstep_free(struct cpu *cpu)
+{
+    if (cpu->translator && cpu->translator->lockstep)
+        pages_free(cpu->translator->lockstep, sizeof(struct lockstep));
+}
+
+void lockstep_statistics_get(const struct cpu *cpu, struct lockstep_statistics *out)
+{
+    *out = cpu->translator && cpu->translator->lockstep ? cpu->translator->lockstep->statistics : (struct lockstep_statistics){ 0 };
+}
