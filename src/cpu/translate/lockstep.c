@@ -24,13 +24,14 @@ enum { SHADOWS_MAX = 64, TEXT_MAX = 2048 };
 /* A page that translated code stores to. Aligned, as vector instructions want. */
 struct shadow { _Alignas(64) uint8_t copy[MEM_PAGE_SIZE], old[MEM_PAGE_SIZE]; uint8_t *host; };
 
-struct side { struct cpu_state state; uint64_t cc_result, cc_src1; uint32_t cc_op; };
+struct side { struct cpu_state state; uint64_t cc_result, cc_src1; uint32_t cc_op, flags; };
 
 struct lockstep {
     struct side before, translated, interpreted;
     struct shadow shadow[SHADOWS_MAX];
     unsigned shadow_count;
     const struct uop *next;    /* where translated code left the block; NULL: behind it */
+    bool branch;               /* next is NULL: a branch ends the block                 */
     bool stopped;              /* E0 came to where it was to stop                       */
     int why;                   /* E0 left the instruction instead: CPU_SETJMP()'s value */
     jmp_buf leave;             /* the engine's, while ours stands in cpu->leave          */
@@ -172,6 +173,8 @@ static bool run_until(struct cpu *cpu, struct block *b, unsigned number, unsigne
 
 static bool ends_in_branch(const struct block *b)
 {
+    if (b->slots == b->count + 1u) /* nothing but a chain behind */
+        return true;
     const struct uop *u = &b->uops[b->count - 1];
     struct insn in;
     return insn_decode(b->code + u->offset, u->length, CPU_MODE_64, &in) > 0 && insn_op_flags(in.op) & OPF_BRANCH;
@@ -181,7 +184,7 @@ static bool ends_in_branch(const struct block *b)
 static bool run_block(struct cpu *cpu, struct block *b, unsigned number, uint64_t base)
 {
     const struct lockstep *l = cpu->translator->lockstep;
-    unsigned last = l->next ? l->next->number : ends_in_branch(b) ? b->count - 1u : b->count;
+    unsigned last = l->next ? l->next->number : l->branch ? b->count - 1u : b->count;
     struct patch first = patch_put(&b->uops[number], translate_handler_of(&b->uops[number])), stop = { 0 };
     bool ok = true;
     if (last > number) {
@@ -205,6 +208,7 @@ static bool interpreted_run(struct cpu *cpu, struct block *b, unsigned number)
     uop_fn *handlers[BLOCK_MAX + 3];
     for (unsigned i = 0; i <= b->count; i++)
         handlers[i] = b->uops[i].fn;
+    l->branch = !l->next && ends_in_branch(b);
     memcpy(&l->leave, &cpu->leave, sizeof l->leave);
     l->why = CPU_SETJMP(cpu->leave);
     bool ok = false;
@@ -214,7 +218,7 @@ static bool interpreted_run(struct cpu *cpu, struct block *b, unsigned number)
     if (l->why) {
         atomic_fetch_and(&cpu->requests, ~(uint32_t)CPU_REQ_ONE);
         for (unsigned i = b->dead; i <= b->count; i++)
-            if (i < b->count || !ends_in_branch(b)) /* behind a branch lies a chain */
+            if (i < b->count || b->slots > b->count + 1u) /* else it is a chain */
                 b->uops[i].fn = handlers[i];
     }
     return ok;
@@ -256,16 +260,6 @@ static uint32_t undefined_behind(const struct block *b, unsigned number, unsigne
     return undefined;
 }
 
-static uint32_t side_flags(struct cpu *cpu, const struct side *s)
-{
-    struct side now;
-    side_save(cpu, &now);
-    side_load(cpu, s);
-    uint32_t flags = cc_arith(cpu);
-    side_load(cpu, &now);
-    return flags;
-}
-
 static __attribute__((format(printf, 2, 3))) void say(struct lockstep *l, const char *format, ...)
 {
     va_list list;
@@ -276,12 +270,14 @@ static __attribute__((format(printf, 2, 3))) void say(struct lockstep *l, const 
         l->text_length = l->text_length + (size_t)n < TEXT_MAX ? l->text_length + (size_t)n : TEXT_MAX - 1;
 }
 
-static bool compare_registers(struct cpu *cpu, uint32_t undefined)
+static bool compare_registers(struct lockstep *l, uint32_t undefined)
 {
-    struct lockstep *l = cpu->translator->lockstep;
     const struct cpu_state *e1 = &l->translated.state, *e0 = &l->interpreted.state;
-    uint32_t flags1 = side_flags(cpu, &l->translated) & ~undefined, flags0 = side_flags(cpu, &l->interpreted) & ~undefined;
-    struct cpu_state same = *e1;
+    uint32_t flags1 = l->translated.flags & ~undefined, flags0 = l->interpreted.flags & ~undefined;
+    struct cpu_state same;
+    if (flags1 == flags0 && !memcmp(e1, e0, sizeof *e1))
+        return true;
+    same = *e1;
     for (unsigned i = 0; i < 16; i++)
         if (e1->gpr[i] != e0->gpr[i])
             say(l, "; register %u is %#" PRIx64 ", E0 has %#" PRIx64, i, e1->gpr[i], e0->gpr[i]);
@@ -302,6 +298,14 @@ static bool compare_registers(struct cpu *cpu, uint32_t undefined)
     if (memcmp(&same, e0, sizeof same) != 0)
         say(l, "; other state differs");
     return !l->text_length;
+}
+
+static bool memory_is_equal(const struct lockstep *l)
+{
+    for (unsigned i = 0; i < l->shadow_count; i++)
+        if (memcmp(l->shadow[i].copy, l->shadow[i].host, MEM_PAGE_SIZE) != 0)
+            return false;
+    return true;
 }
 
 static bool compare_memory(struct lockstep *l)
@@ -331,12 +335,11 @@ static void forget_return_address(struct lockstep *l)
             memcpy(l->shadow[i].copy + slot % MEM_PAGE_SIZE, l->shadow[i].host + slot % MEM_PAGE_SIZE, 8);
 }
 
-static bool compare(struct cpu *cpu, uint32_t undefined)
+static bool compare(struct lockstep *l, uint32_t undefined)
 {
-    struct lockstep *l = cpu->translator->lockstep;
     l->text_length = 0;
     forget_return_address(l);
-    compare_registers(cpu, undefined);
+    compare_registers(l, undefined);
     return compare_memory(l);
 }
 
@@ -361,8 +364,9 @@ static bool is_race(struct cpu *cpu, struct block *b, unsigned number, uint32_t 
     side_load(cpu, &l->before);
     translated_run(cpu, b, number);
     side_save(cpu, &l->translated);
+    l->translated.flags = cc_arith(cpu);
     side_load(cpu, &l->interpreted);
-    bool same = l->next == next && compare(cpu, undefined);
+    bool same = l->next == next && compare(l, undefined);
     l->next = next;
     return same;
 }
@@ -383,10 +387,25 @@ static _Noreturn void report(struct cpu *cpu, const struct block *b, unsigned nu
     cpu_leave(cpu);
 }
 
-const struct uop *lockstep_run(struct cpu *cpu, struct block *b, unsigned number)
+/* A difference: comes back if it is none. */
+static void judge(struct cpu *cpu, struct block *b, unsigned number)
 {
     struct lockstep *l = cpu->translator->lockstep;
     bool estimate = false;
+    uint32_t undefined = undefined_behind(b, number, l->next ? l->next->number : b->count, &estimate);
+    side_save(cpu, &l->interpreted);
+    if (estimate) {
+        l->statistics.skipped++;
+    } else if (!compare(l, undefined)) {
+        if (!is_race(cpu, b, number, undefined))
+            report(cpu, b, number);
+        l->statistics.races++;
+    }
+}
+
+const struct uop *lockstep_run(struct cpu *cpu, struct block *b, unsigned number)
+{
+    struct lockstep *l = cpu->translator->lockstep;
     l->shadow_count = 0;
     side_save(cpu, &l->before);
     translated_run(cpu, b, number);
@@ -395,6 +414,7 @@ const struct uop *lockstep_run(struct cpu *cpu, struct block *b, unsigned number
         return &b->uops[number];
     }
     side_save(cpu, &l->translated);
+    l->translated.flags = cc_arith(cpu);
     side_load(cpu, &l->before);
     bool came = interpreted_run(cpu, b, number);
     if (l->why) {
@@ -402,18 +422,14 @@ const struct uop *lockstep_run(struct cpu *cpu, struct block *b, unsigned number
         say(l, "; it does not raise vector %u at %#" PRIx64, cpu->fault_vector, cpu->fault_address);
         report(cpu, b, number);
     }
-    uint32_t undefined = undefined_behind(b, number, l->next ? l->next->number : b->count, &estimate);
-    if (!came || estimate) {
+    if (!came) {
         l->statistics.skipped++;
-        return came ? l->next : NULL;
+        return NULL;
     }
-    side_save(cpu, &l->interpreted);
     l->statistics.compared++;
-    if (!compare(cpu, undefined)) {
-        if (!is_race(cpu, b, number, undefined))
-            report(cpu, b, number);
-        l->statistics.races++;
-    }
+    l->interpreted.flags = cc_arith(cpu);
+    if (l->interpreted.flags != l->translated.flags || memcmp(&l->translated.state, &cpu->state, sizeof cpu->state) != 0 || !memory_is_equal(l))
+        judge(cpu, b, number);
     return l->next;
 }
 
