@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* lockstep.c - E1 against E0, one entry into translated code at a time. For tests: the guest runs tens of times slower.
  *
- * How: translated code runs first, unlinked, so that it comes back at its first way out. Its fast TLB is empty at the start, and each page that it stores to is replaced
+ * How: translated code runs first, unlinked, so that it comes back at its first way out. Its fast TLB is empty at the start, and each page that it reaches is replaced
  * by a copy as the entry is filled; so guest memory stays as it is. Then the registers are put back and E0 does the same instructions on guest memory itself: what E0 does
  * counts. Afterwards registers, flags (but those that the SDM leaves undefined) and the copies must equal E0's state and pages.
  * Devices' threads may write guest memory in between. So at a difference translated code runs once more, on memory as it is now, its own stores taken back; if that gives
@@ -21,8 +21,8 @@
 
 enum { SHADOWS_MAX = 64, TEXT_MAX = 2048 };
 
-/* A page that translated code stores to. Aligned, as vector instructions want. */
-struct shadow { _Alignas(64) uint8_t copy[MEM_PAGE_SIZE], old[MEM_PAGE_SIZE]; uint8_t *host; };
+/* A page that translated code reaches. Aligned, as vector instructions want; old: if written, as it was. */
+struct shadow { _Alignas(64) uint8_t copy[MEM_PAGE_SIZE], old[MEM_PAGE_SIZE]; uint8_t *host; bool written; };
 
 struct side { struct cpu_state state; uint64_t cc_result, cc_src1; uint32_t cc_op, flags; };
 
@@ -74,38 +74,29 @@ static struct shadow *shadow_new(struct lockstep *l, uint8_t *host)
         return NULL;
     struct shadow *s = &l->shadow[l->shadow_count++];
     s->host = host;
-    memcpy(s->old, host, MEM_PAGE_SIZE);
-    memcpy(s->copy, s->old, MEM_PAGE_SIZE);
+    s->written = false;
+    memcpy(s->copy, host, MEM_PAGE_SIZE);
     return s;
-}
-
-/* What was found of the page before, by this or another linear address, leads to guest memory itself. */
-static void entries_forget(struct cpu *cpu, const uint8_t *host)
-{
-    const struct translator *t = cpu->translator;
-    for (unsigned i = 0; i < t->filled_count; i++) {
-        struct fast_tlb *f = &cpu->translate.tlb[t->filled[i] / FAST_TLB_ENTRIES][t->filled[i] % FAST_TLB_ENTRIES];
-        if (f->read_tag != FAST_NO_TAG && (f->read_tag << 12) + f->addend == (uintptr_t)host)
-            f->read_tag = f->write_tag = FAST_NO_TAG;
-    }
 }
 
 void lockstep_redirect(struct cpu *cpu, struct fast_tlb *f, uint64_t linear, bool write)
 {
     struct lockstep *l = cpu->translator->lockstep;
     uint64_t page = linear & TLB_PAGE_MASK;
-    uint8_t *host = (uint8_t *)(uintptr_t)(page + f->addend); /* NOLINT(performance-no-int-to-ptr): as E0 forms it */
-    struct fast_tlb filled = *f;
+    uint8_t *host = (uint8_t *)(uintptr_t)(page + f->addend);
     struct shadow *s = shadow_of(l, host);
-    if (!s && write && filled.write_tag != FAST_NO_TAG) {
+    if (!s)
         s = shadow_new(l, host);
-        entries_forget(cpu, host);
-        *f = filled;
+    if (s && write && f->write_tag != FAST_NO_TAG && !s->written) {
+        memcpy(s->old, s->copy, MEM_PAGE_SIZE);
+        s->written = true;
     }
+    if (!s)
+        f->read_tag = FAST_NO_TAG;
+    if (!s || !s->written)
+        f->write_tag = FAST_NO_TAG; /* for a store comes here again */
     if (s)
         f->addend = (uintptr_t)s->copy - page;
-    else
-        f->write_tag = FAST_NO_TAG; /* for a store comes here again */
 }
 
 /* Sets l->next and the state behind. */
@@ -202,7 +193,7 @@ static bool run_block(struct cpu *cpu, struct block *b, unsigned number, uint64_
 }
 
 /* The same, and l->why when a fault or an exit got in the way: then all patches are undone here. */
-static bool interpreted_run(struct cpu *cpu, struct block *b, unsigned number)
+static bool interpreted_run(struct cpu *cpu, struct block *b, unsigned number, uint64_t start)
 {
     struct lockstep *l = cpu->translator->lockstep;
     uop_fn *handlers[BLOCK_MAX + 3];
@@ -213,7 +204,7 @@ static bool interpreted_run(struct cpu *cpu, struct block *b, unsigned number)
     l->why = CPU_SETJMP(cpu->leave);
     bool ok = false;
     if (!l->why)
-        ok = run_block(cpu, b, number, l->before.state.rip);
+        ok = run_block(cpu, b, number, start);
     memcpy(&cpu->leave, &l->leave, sizeof l->leave);
     if (l->why) {
         atomic_fetch_and(&cpu->requests, ~(uint32_t)CPU_REQ_ONE);
@@ -303,7 +294,7 @@ static bool compare_registers(struct lockstep *l, uint32_t undefined)
 static bool memory_is_equal(const struct lockstep *l)
 {
     for (unsigned i = 0; i < l->shadow_count; i++)
-        if (memcmp(l->shadow[i].copy, l->shadow[i].host, MEM_PAGE_SIZE) != 0)
+        if (l->shadow[i].written && memcmp(l->shadow[i].copy, l->shadow[i].host, MEM_PAGE_SIZE) != 0)
             return false;
     return true;
 }
@@ -312,7 +303,7 @@ static bool compare_memory(struct lockstep *l)
 {
     for (unsigned i = 0; i < l->shadow_count; i++) {
         const struct shadow *s = &l->shadow[i];
-        if (!memcmp(s->copy, s->host, MEM_PAGE_SIZE))
+        if (!s->written || !memcmp(s->copy, s->host, MEM_PAGE_SIZE))
             continue;
         for (unsigned at = 0; at < MEM_PAGE_SIZE; at += 8)
             if (load_le64(s->copy + at) != load_le64(s->host + at))
@@ -349,7 +340,7 @@ static void shadows_renew(struct lockstep *l)
     for (unsigned i = 0; i < l->shadow_count; i++) {
         struct shadow *s = &l->shadow[i];
         for (unsigned at = 0; at < MEM_PAGE_SIZE; at++)
-            s->copy[at] = s->copy[at] != s->old[at] ? s->old[at] : s->host[at];
+            s->copy[at] = s->written && s->copy[at] != s->old[at] ? s->old[at] : s->host[at];
         memcpy(s->old, s->copy, MEM_PAGE_SIZE);
     }
 }
@@ -403,32 +394,69 @@ static void judge(struct cpu *cpu, struct block *b, unsigned number)
     }
 }
 
+static bool is_equal(struct cpu *cpu)
+{
+    const struct lockstep *l = cpu->translator->lockstep;
+    return cc_arith(cpu) == l->translated.flags && !memcmp(&l->translated.state, &cpu->state, sizeof cpu->state);
+}
+
+/* E0 from where translated code began. A block that branches to its start is a loop inside translated code (compile.c): then round by round, until the registers are
+ * those that translated code left with, or the loop ends. */
+static bool interpret_alike(struct cpu *cpu, struct block *b, unsigned number)
+{
+    struct lockstep *l = cpu->translator->lockstep;
+    const struct uop *next = l->next, *last = &b->uops[b->count - 1];
+    uint64_t start = l->before.state.rip;
+    bool loop = b->slots == b->count + 1u && !last->disp, came;
+    while ((came = interpreted_run(cpu, b, number, start)) && loop && !l->why && !b->dead && !(is_equal(cpu) && memory_is_equal(l))) {
+        number = 0;
+        if (l->next) { /* translated code left here in another round: E0 finishes this one */
+            number = l->next->number;
+            l->next = NULL;
+        } else if (cpu->state.rip == start) {
+            l->next = next;
+        } else {
+            break;
+        }
+    }
+    l->next = next;
+    return came;
+}
+
+/* Translated code may leave a string instruction half done, which E0 has not begun. */
+static bool stands_at_string(const struct lockstep *l)
+{
+    struct insn in;
+    if (!l->next)
+        return false;
+    insn_decode(block_of(l->next)->code + l->next->offset, l->next->length, CPU_MODE_64, &in);
+    return in.op == OP_MOVS || in.op == OP_STOS;
+}
+
 const struct uop *lockstep_run(struct cpu *cpu, struct block *b, unsigned number)
 {
     struct lockstep *l = cpu->translator->lockstep;
     l->shadow_count = 0;
     side_save(cpu, &l->before);
     translated_run(cpu, b, number);
-    if (l->next && (block_of(l->next) != b || l->next->number <= number)) {
-        side_load(cpu, &l->before);
-        return &b->uops[number];
-    }
-    side_save(cpu, &l->translated);
     l->translated.flags = cc_arith(cpu);
+    side_save(cpu, &l->translated);
     side_load(cpu, &l->before);
-    bool came = interpreted_run(cpu, b, number);
+    if (l->next && (block_of(l->next) != b || (l->next->number <= number && !memcmp(&l->translated.state, &l->before.state, sizeof l->before.state))))
+        return &b->uops[number];
+    bool came = interpret_alike(cpu, b, number);
     if (l->why) {
         l->text_length = 0;
         say(l, "; it does not raise vector %u at %#" PRIx64, cpu->fault_vector, cpu->fault_address);
         report(cpu, b, number);
     }
-    if (!came) {
+    if (!came || (stands_at_string(l) && !is_equal(cpu))) {
         l->statistics.skipped++;
-        return NULL;
+        return came ? l->next : NULL;
     }
     l->statistics.compared++;
     l->interpreted.flags = cc_arith(cpu);
-    if (l->interpreted.flags != l->translated.flags || memcmp(&l->translated.state, &cpu->state, sizeof cpu->state) != 0 || !memory_is_equal(l))
+    if (!is_equal(cpu) || !memory_is_equal(l))
         judge(cpu, b, number);
     return l->next;
 }
