@@ -322,6 +322,13 @@ static bool insn_exists(const struct cpu *cpu, const struct insn *in)
     return has_feature(cpu, in->feature) || in->op == OP_LZCNT || in->op == OP_TZCNT;
 }
 
+/* How many bytes have told that there is no instruction. */
+static unsigned looked_at(const struct source *s)
+{
+    unsigned here = (unsigned)MEM_PAGE_SIZE - s->at;
+    return s->second || here > INSN_MAX_LENGTH ? INSN_MAX_LENGTH : here;
+}
+
 /* Decodes up to `max` instructions at s into b->uops; kept instructions go down from `keep`. Answers the lowest kept one. */
 static struct insn *block_fill(struct cpu *cpu, struct source *s, struct block *b, unsigned max, struct insn *keep, uint8_t *code)
 {
@@ -338,7 +345,9 @@ static struct insn *block_fill(struct cpu *cpu, struct source *s, struct block *
         b->count++;
         if (len < 0 || (unsigned)len > s->left || !insn_exists(cpu, &in)) {
             lower_fault(u++, len == INSN_TOO_LONG || (len > 0 && (unsigned)len > s->left) ? EXC_GP : EXC_UD);
-            b->bytes = (uint16_t)(b->bytes + (len > 0 ? len : 1));
+            unsigned looked = len > 0 ? (unsigned)len : looked_at(s); /* a write to any of these may make an instruction of it */
+            memcpy(code + b->bytes, bytes, looked);
+            b->bytes = (uint16_t)(b->bytes + looked);
             low.ends = true, low.chained = false;
             break;
         }

@@ -149,6 +149,7 @@ void cpu_free(struct cpu *cpu)
 {
     if (!cpu)
         return;
+    cpu_timer_forget(cpu); /* the timers' thread finds vCPUs in cpus[] */
     if (cpu->vm->cpus[cpu->index] == cpu)
         cpu->vm->cpus[cpu->index] = NULL;
     apic_free(cpu->apic);

@@ -480,7 +480,6 @@ int engine_new(struct cpu *cpu, struct err *err)
 void engine_free(struct cpu *cpu)
 {
     struct cpu_engine *engine = cpu->engine;
-    cpu_timer_forget(cpu);
     if (engine && engine->listener.code_written)
         mem_map_unlisten(cpu->vm->map, &engine->listener);
     if (engine) {

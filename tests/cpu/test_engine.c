@@ -162,6 +162,79 @@ static void host_writes_change_code(void **state)
     guest_free(&g);
 }
 
+/* Bytes that are no instruction become one: the second byte is written, in the same page or the next. */
+static void what_was_no_instruction_becomes_one(void **state)
+{
+    (void)state;
+    static const uint64_t places[] = { GUEST_CODE, GUEST_CODE + 0xfff };
+    for (unsigned i = 0; i < 2; i++) {
+        struct guest g;
+        const uint8_t none[] = { 0x0f, 0x04, 0xf4 }, rdtsc = 0x31;
+        guest_make(&g, 1, 64);
+        guest_put(&g, places[i], none, sizeof none);
+        guest_enter(&g, 0, 64, places[i]);
+        assert_int_equal(guest_run(&g, 0), HY_EXIT_CRASH); /* there is no table of interrupts */
+        guest_enter(&g, 0, 64, places[i]);
+        assert_int_equal(mem_write(g.map, places[i] + 1, &rdtsc, 1), 0);
+        assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
+        guest_free(&g);
+    }
+}
+
+GUEST_PROGRAM(useless_stores, "mov $200, %ecx; 1: movb $0, (%rdi); loop 1b; hlt");
+
+/* No block may be left that knows a page which was given up, not even one of bytes that are no instruction. */
+static void a_page_given_up_is_forgotten(void **state)
+{
+    (void)state;
+    enum { CROSSING = GUEST_CODE + 0x1fff, STORES = GUEST_CODE + 0x8000, ANOTHER = GUEST_CODE + 0x20000 };
+    struct guest g;
+    const uint8_t none[] = { 0x0f, 0x04 }, nop = 0x90, halt = 0xf4;
+    guest_make(&g, 1, 64);
+    guest_put(&g, CROSSING, none, sizeof none);
+    guest_enter(&g, 0, 64, CROSSING);
+    assert_int_equal(guest_run(&g, 0), HY_EXIT_CRASH);
+    GUEST_PUT(&g, STORES, useless_stores);
+    guest_enter(&g, 0, 64, STORES);
+    gpr(&g)[REG_RDI] = CROSSING + 1 + 0x800;
+    assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
+    for (unsigned i = 0; i < 16; i++) { /* what is free is used again */
+        guest_put(&g, ANOTHER + i * 0x1000, &halt, 1);
+        guest_enter(&g, 0, 64, ANOTHER + i * 0x1000);
+        assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
+    }
+    guest_enter(&g, 0, 64, CROSSING);
+    assert_int_equal(mem_write(g.map, CROSSING, &nop, 1), 0);
+    assert_int_equal(mem_write(g.map, CROSSING + 1, &halt, 1), 0);
+    assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
+    guest_free(&g);
+}
+
+static uint64_t timer_now(void *opaque)
+{
+    (void)opaque;
+    return 1000;
+}
+
+/* The thread of the timers meets no vCPU that is half gone. */
+static void a_cpu_goes_while_its_timer_is_due(void **state)
+{
+    (void)state;
+    struct guest g;
+    guest_make(&g, 1, 64);
+    g.vm.now = timer_now;
+    assert_int_equal(cpu_alarms_new(&g.vm, NULL), 0);
+    for (unsigned i = 0; i < 150; i++) {
+        cpu_timer_set(g.vm.cpus[0], 1);
+        cpu_free(g.vm.cpus[0]);
+        assert_int_equal(cpu_new(&g.vm, 0, &g.vm.cpus[0], NULL), 0);
+    }
+    struct cpu *cpu = g.vm.cpus[0];
+    cpu_free(cpu);
+    cpu_alarms_free(&g.vm);
+    guest_free(&g);
+}
+
 /* An instruction across two pages, one of which is then mapped elsewhere. */
 static void page_crossing_code_follows_the_mapping(void **state)
 {
@@ -368,7 +441,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_loop_sums), cmocka_unit_test(calls_nest), cmocka_unit_test(a_return_to_address_0_runs_what_is_there),
         cmocka_unit_test(code_in_the_apic_page_is_a_fault), cmocka_unit_test(other_modes_run), cmocka_unit_test(own_stores_change_code),
-        cmocka_unit_test(host_writes_change_code), cmocka_unit_test(page_crossing_code_follows_the_mapping), cmocka_unit_test(strings_repeat),
+        cmocka_unit_test(host_writes_change_code), cmocka_unit_test(what_was_no_instruction_becomes_one),
+        cmocka_unit_test(a_page_given_up_is_forgotten), cmocka_unit_test(a_cpu_goes_while_its_timer_is_due),
+        cmocka_unit_test(page_crossing_code_follows_the_mapping), cmocka_unit_test(strings_repeat),
         cmocka_unit_test(locked_counts_are_exact), cmocka_unit_test(another_cpus_stores_change_code), cmocka_unit_test(each_kick_leaves_once),
         cmocka_unit_test(device_accesses_are_answered_once),
     };
