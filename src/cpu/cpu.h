@@ -252,6 +252,7 @@ struct cpu_vm {
     struct apic_bus *apic_bus;  /* NULL with HY_IRQ_NONE */
     struct cpu_alarms *alarms;  /* cpu_alarms_new(); NULL: no APIC timers                                                */
     _Atomic uint32_t stopping;  /* engine's own: cpu_vm_stop(); zero at first                                           */
+    atomic_flag arming;         /* translate_arm_page(): one vCPU at a time; clear at first                             */
     bool interpret;             /* no translator, whatever the host can do                                               */
     int code_map;               /* descriptor of the file that names translations for perf; 0: none                         */
     bool lockstep;              /* compare what translated code does with what the interpreter does: lockstep.c; one vCPU only */

@@ -83,7 +83,7 @@ _Atomic uint8_t *mem_block_flags(struct mem_block *block, size_t offset)
     return &block->flags[offset / MEM_PAGE_SIZE];
 }
 
-void mem_block_arm_code(struct mem_block *block, size_t offset)
+bool mem_block_arm_code(struct mem_block *block, size_t offset)
 {
     _Atomic uint8_t *flags = mem_block_flags(block, offset);
     uint8_t old = atomic_load(flags);
@@ -92,6 +92,7 @@ void mem_block_arm_code(struct mem_block *block, size_t offset)
         continue;
     /* Already armed does not mean that the one who armed it is past its barrier. */
     barrier_all_threads();
+    return old & MEM_PAGE_CODE;
 }
 
 void mem_block_disarm_code(struct mem_block *block, size_t offset)

@@ -63,8 +63,8 @@ size_t            mem_block_size(const struct mem_block *);
 _Atomic uint8_t *mem_block_flags(struct mem_block *, size_t offset);
 
 /* Counts one holder of decoded code in MEM_PAGE_CODE of the page at `offset` and waits until every thread's earlier stores there can be seen: call before
- * decoding from it. Disarm once for each arm, when nothing decoded from the page is left. Any thread. */
-void mem_block_arm_code(struct mem_block *, size_t offset);
+ * decoding from it. Answers whether somebody held code of the page before. Disarm once for each arm, when nothing decoded from the page is left. Any thread. */
+bool mem_block_arm_code(struct mem_block *, size_t offset);
 void mem_block_disarm_code(struct mem_block *, size_t offset);
 /* Whether more than one map shows the block. When it becomes so, translations of the others' are void: their listeners are told. Any thread. */
 bool mem_block_is_shared(const struct mem_block *);

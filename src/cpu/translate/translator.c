@@ -8,6 +8,8 @@
 #include <stdlib.h>
 
 #include "base/pages.h"
+#include "cpu/exclusive.h"
+#include "cpu/sleep.h"
 #include "cpu/translate/host.h"
 #include "cpu/translate/lockstep.h"
 #include "cpu/translate/private.h"
@@ -172,21 +174,47 @@ static void tlb_drop_writes(struct cpu *cpu, const uint8_t *host)
     }
 }
 
-bool translate_arm_page(struct cpu *cpu, struct mem_block *memory, size_t offset)
+static void tlbs_drop_writes(struct cpu_vm *vm, const uint8_t *host)
 {
-    struct cpu_vm *vm = cpu->vm;
-    const uint8_t *host = (const uint8_t *)mem_block_host(memory) + offset;
-    bool others = vm->cpu_count > 1 && !atomic_load(mem_block_flags(memory, offset)); /* once it is set nobody gets a write tag */
-    if (others)
-        cpu_vm_stop(vm, cpu);
-    mem_block_arm_code(memory, offset);
-    tlb_drop_writes(cpu, host);
-    for (unsigned i = 0; others && i < ARRAY_LEN(vm->cpus); i++)
+    for (unsigned i = 0; i < ARRAY_LEN(vm->cpus); i++)
         if (vm->cpus[i])
             tlb_drop_writes(vm->cpus[i], host);
-    if (others)
-        cpu_vm_resume(vm, cpu);
-    return others;
+}
+
+/* The page has no holder of code as far as is known: with the others standing still nobody stores there between our drop and our flag. If the last holder went just
+ * before we came, the flag is set first and the others are stopped then. One vCPU at a time, so that who finds a flag finds all write tags gone. */
+static bool arm_among_others(struct cpu *cpu, struct mem_block *memory, size_t offset, const uint8_t *host)
+{
+    struct cpu_vm *vm = cpu->vm;
+    bool held = atomic_load(mem_block_flags(memory, offset)) & MEM_PAGE_CODE;
+    if (held && mem_block_arm_code(memory, offset))
+        return false;
+    cpu_vm_stop(vm, cpu);
+    if (!held)
+        mem_block_arm_code(memory, offset);
+    tlbs_drop_writes(vm, host);
+    cpu_vm_resume(vm, cpu);
+    return true;
+}
+
+bool translate_arm_page(struct cpu *cpu, struct mem_block *memory, size_t offset)
+{
+    const uint8_t *host = (const uint8_t *)mem_block_host(memory) + offset;
+    if (cpu->vm->cpu_count == 1 || cpu->vm->interpret) {
+        mem_block_arm_code(memory, offset);
+        tlb_drop_writes(cpu, host);
+        return false;
+    }
+    bool waited = false;
+    while (atomic_flag_test_and_set(&cpu->vm->arming)) { /* another arms, and may be waiting for us */
+        cpu_guest_leave(cpu);
+        cpu_sleep_yield();
+        cpu_guest_enter(cpu);
+        waited = true;
+    }
+    waited |= arm_among_others(cpu, memory, offset, host);
+    atomic_flag_clear(&cpu->vm->arming);
+    return waited;
 }
 
 static void tlb_put(struct cpu *cpu, const struct tlb_entry *e, uint64_t linear)
