@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: MIT */
+/* verify.c - proves of a block's translation that it reaches no memory but the guest's pages, by their entries of the fast TLB, and what it may of struct cpu.
+ *
+ * The code is decoded by the decoder that E0 uses, instruction by instruction from its start, and run on symbols: what each register holds is a symbol plus a constant (or
+ * nothing that is known), until it becomes a page number, a slot of the fast TLB or, after the comparison with the slot's tag and a JNE away, the addend of a page for a range
+ * of bytes behind a symbol. Proved are:
+ *   - every memory operand is absolute in the fields of struct cpu that translated code may read, or write; or in the slot just computed; or symbol + constant + addend with
+ *     all its bytes in the range that was compared, and with a tag for stores if it is stored to;
+ *   - direct jumps lead to the first byte of an instruction of the same translation, the only calls lead to the thunk that leaves, and an indirect jump goes to the code that
+ *     translate_state.jumps names, after comparisons with its address and tag;
+ *   - no other instruction is there than those that the translator copies or writes: none that is privileged, enters a kernel, or touches segments, or RSP but PUSHF with POP.
+ * Where code can be entered or jumped to, nothing is known; where an access is tried again after a miss, only what guest registers hold.
+ *
+ * Not proved: that the result is right (lockstep.c); links, which site_link() writes afterwards, from recorded displacements to recorded entries; the count of REP
+ * MOVS and STOS, whose pointers are proved to be addends; the thunks. What is trusted: the decoder, and that a slot's tag and addend are of one page whose number selects
+ * the slot, which translator.c keeps. Locking: owner's thread.
+ */
+#include "cpu/translate/verify.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "cpu/translate/compile.h"
+
+enum value_kind {
+    VALUE_ADDRESS, /* symbol + lo                                             */
+    VALUE_PAGE,    /* its page number                                         */
+    VALUE_SHIFTED, /* (symbol + lo) >> 7                                      */
+    VALUE_SLOT,    /* the slot of its page: offset in a set of the fast TLB   */
+    VALUE_ADDEND,  /* host minus linear address, good for [lo, hi]; `write`: for stores too */
+    VALUE_HOST,    /* symbol + addend                                         */
+    VALUE_JUMP,    /* offset in translate_state.jumps                         */
+};
+
+struct value { uint8_t kind; bool write; uint32_t symbol; int64_t lo, hi; };
+
+enum { SAVED_MAX = 40 };
+
+struct verify {
+    const struct compile *c;
+    const struct cpu *cpu;
+    const uint8_t *start;
+    uint32_t size;
+    uint64_t *boundary, *label, *resume; /* a bit for each byte */
+    uint32_t symbols;
+    struct value reg[16];
+    struct { uint64_t address; struct value value; } saved[SAVED_MAX]; /* 64-bit stores to struct cpu */
+    unsigned saved_count;
+    struct value compared;        /* by the last instruction, with a tag: VALUE_ADDEND but not yet so */
+    bool has_compared, checked;   /* `checked`: and JNE went away                                     */
+    unsigned jump_compared, jump_checked; /* 1: the address, 2: the tag                                */
+    uint32_t jump_symbol;
+    bool pushed;                  /* PUSHF: POP must follow                                           */
+    bool ended;                   /* behind a jump: only a label goes on                              */
+    const char *why;
+};
+
+static bool bit_get(const uint64_t *bits, uint64_t i) { return bits[i / 64] >> i % 64 & 1; }
+static void bit_put(uint64_t *bits, uint64_t i) { bits[i / 64] |= BIT(i % 64); }
+
+static void refuse(struct verify *v, const char *why)
+{
+    if (!v->why)
+        v->why = why;
+}
+
+/* ---- what registers hold ------------------------------------------------------------------------------------------------------------------------------------------------ */
+
+static void forget_register(struct verify *v, unsigned reg) { v->reg[reg & 15] = (struct value){ .kind = VALUE_ADDRESS, .symbol = ++v->symbols }; }
+
+static void forget_compared(struct verify *v)
+{
+    v->has_compared = false;
+    v->jump_compared = 0;
+}
+
+static void forget_scratch(struct verify *v)
+{
+    forget_register(v, SCRATCH_0);
+    forget_register(v, SCRATCH_1);
+    forget_register(v, SCRATCH_2);
+    v->checked = false;
+    v->jump_checked = 0;
+    forget_compared(v);
+}
+
+static void forget_all(struct verify *v)
+{
+    for (unsigned i = 0; i < 16; i++)
+        forget_register(v, i);
+    v->saved_count = 0;
+    forget_scratch(v);
+}
+
+static void saved_drop(struct verify *v, uint64_t address, unsigned size)
+{
+    for (unsigned i = 0; i < v->saved_count;) {
+        if (v->saved[i].address < address + size && address < v->saved[i].address + 8)
+            v->saved[i] = v->saved[--v->saved_count];
+        else
+            i++;
+    }
+}
+
+static void saved_put(struct verify *v, uint64_t address, const struct value *value)
+{
+    if (v->saved_count == SAVED_MAX)
+        v->saved_count = 0;
+    v->saved[v->saved_count].address = address;
+    v->saved[v->saved_count++].value = *value;
+}
+
+static const struct value *saved_get(const struct verify *v, uint64_t address)
+{
+    for (unsigned i = 0; i < v->saved_count; i++)
+        if (v->saved[i].address == address)
+            return &v->saved[i].value;
+    return NULL;
+}
+
+/* ---- memory operands ---------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_inside(uint64_t address, unsigned size, const void *field, size_t field_size)
+{
+    uint64_t first = (uintptr_t)field;
+    return address >= first && address + size <= first + field_size;
+}
+#define IS_IN(field) is_inside(address, size, &(field), sizeof(field))
+
+static bool may_read(const struct cpu *cpu, uint64_t address, unsigned size)
+{
+    return IS_IN(cpu->state) || IS_IN(cpu->requests) || IS_IN(cpu->fetch_tag) || is_inside(address, size, &cpu->translate, offsetof(struct translate_state, tlb));
+}
+
+static bool may_write(const struct cpu *cpu, uint64_t address, unsigned size)
+{
+    const struct translate_state *t = &cpu->translate;
+    if (IS_IN(t->host_stack) || IS_IN(t->kernel_tag) || IS_IN(t->site) || IS_IN(t->host_mxcsr))
+        return false;
+    return IS_IN(cpu->state.gpr) || IS_IN(cpu->state.vec) || IS_IN(cpu->state.mxcsr) || IS_IN(cpu->state.x87) || is_inside(address, size, t, offsetof(struct translate_state, tlb));
+}
+
+static const struct insn_opnd *memory_of(const struct insn *in)
+{
+    for (unsigned i = 0; i < in->nopnd; i++)
+        if (in->opnd[i].kind == OPND_MEM)
+            return &in->opnd[i];
+    return NULL;
+}
+
+static bool is_written(const struct insn *in, const struct insn_opnd *o)
+{
+    return in->op == OP_POP || (o == &in->opnd[0] && insn_op_flags(in->op) & OPF_WRITES_OPND0) || (o == &in->opnd[1] && insn_op_flags(in->op) & OPF_WRITES_OPND1) ||
+        (insn_writes_memory(in) && !(insn_op_flags(in->op) & OPF_STACK));
+}
+
+static void check_absolute(struct verify *v, const struct insn *in, const struct insn_opnd *o)
+{
+    uint64_t address = (uint64_t)(int64_t)in->disp;
+    if (is_written(in, o) ? !may_write(v->cpu, address, o->size) : !may_read(v->cpu, address, o->size))
+        refuse(v, "an absolute operand outside what translated code may use");
+    if (is_written(in, o))
+        saved_drop(v, address, o->size);
+}
+
+/* [slot + a field of the fast TLB or of the jumps]: loads and comparisons. */
+static void check_slot(struct verify *v, const struct insn *in, const struct insn_opnd *o)
+{
+    const struct fast_tlb *set = v->cpu->translate.tlb[engine_key_rights(v->c->block->key)];
+    const struct fast_jump *jumps = v->cpu->translate.jumps;
+    const struct value *slot = &v->reg[in->base];
+    int64_t tlb_at = in->disp - (int64_t)(intptr_t)set, jump_at = in->disp - (int64_t)(intptr_t)jumps;
+    bool inside = slot->kind == VALUE_SLOT ? tlb_at >= 0 && tlb_at + o->size <= (int64_t)sizeof *set : jump_at >= 0 && jump_at + o->size <= (int64_t)sizeof *jumps;
+    if (!inside || is_written(in, o))
+        refuse(v, "an operand that is no field of the slot, or is written");
+}
+
+static void check_guest(struct verify *v, const struct insn *in, const struct insn_opnd *o)
+{
+    const struct value *a = &v->reg[in->index], *base = &v->reg[in->base];
+    if (a->kind != VALUE_ADDEND || base->kind != VALUE_ADDRESS)
+        a = &v->reg[in->base], base = &v->reg[in->index];
+    if (a->kind != VALUE_ADDEND || base->kind != VALUE_ADDRESS || in->scale)
+        refuse(v, "an operand without an addend of the fast TLB");
+    else if (a->symbol != base->symbol || base->lo + in->disp < a->lo || base->lo + in->disp + o->size - 1 > a->hi)
+        refuse(v, "an operand outside the range that was looked up");
+    else if (is_written(in, o) && !a->write)
+        refuse(v, "a store by an entry for loads");
+}
+
+static void check_memory(struct verify *v, const struct insn *in)
+{
+    const struct insn_opnd *o = memory_of(in);
+    if (!in->has_mem || in->op == OP_LEA)
+        return;
+    if (!o || !o->size || in->vsib || in->asize != 8 || in->base == INSN_RIP || in->seg == INSN_FS || in->seg == INSN_GS || in->base == INSN_RSP)
+        refuse(v, "an operand of a form that is never written");
+    else if (in->base == INSN_NO_REG && in->index == INSN_NO_REG)
+        check_absolute(v, in, o);
+    else if (in->base != INSN_NO_REG && in->index == INSN_NO_REG && (v->reg[in->base].kind == VALUE_SLOT || v->reg[in->base].kind == VALUE_JUMP))
+        check_slot(v, in, o);
+    else if (in->base != INSN_NO_REG && in->index != INSN_NO_REG)
+        check_guest(v, in, o);
+    else
+        refuse(v, "an operand without an addend of the fast TLB");
+}
+
+/* ---- instructions ---------------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_allowed(const struct insn *in)
+{
+    if (in->op > OP_EMMS)
+        return !(insn_op_flags(in->op) & OPF_PRIVILEGED) && !in->vsib && in->op != OP_MASKMOVQ && in->op != OP_MASKMOVDQU;
+    switch (in->op) {
+    case OP_ADD: case OP_OR: case OP_ADC: case OP_SBB: case OP_AND: case OP_SUB: case OP_XOR: case OP_CMP: case OP_TEST: case OP_INC: case OP_DEC: case OP_NEG:
+    case OP_NOT: case OP_ROL: case OP_ROR: case OP_RCL: case OP_RCR: case OP_SHL: case OP_SHR: case OP_SAR: case OP_SHLD: case OP_SHRD:
+    case OP_MOVZX: case OP_MOVSX: case OP_MOVSXD: case OP_CMOVCC: case OP_SETCC: case OP_MUL: case OP_IMUL: case OP_DIV: case OP_IDIV: case OP_CBW: case OP_CWD:
+    case OP_BSWAP: case OP_BSF: case OP_BSR: case OP_TZCNT: case OP_LZCNT: case OP_POPCNT: case OP_XADD: case OP_XCHG: case OP_CMPXCHG: case OP_CMPXCHG8B:
+    case OP_CMPXCHG16B: case OP_ADCX: case OP_ADOX: case OP_MULX: case OP_ANDN: case OP_BEXTR: case OP_BLSI: case OP_BLSMSK: case OP_BLSR: case OP_BZHI:
+    case OP_PDEP: case OP_PEXT: case OP_RORX: case OP_SARX: case OP_SHLX: case OP_SHRX: case OP_MOVBE: case OP_CRC32: case OP_CMC: case OP_CLC: case OP_STC:
+    case OP_LAHF: case OP_SAHF: case OP_MOVNTI: case OP_LFENCE: case OP_MFENCE: case OP_SFENCE: case OP_MOV: case OP_BT: case OP_BTS: case OP_BTR: case OP_BTC:
+    case OP_LEA: case OP_NOP:
+        return true;
+    default: return false;
+    }
+}
+
+/* A bit string's bit is outside its operand when a register says which. */
+static bool reaches_beyond(const struct insn *in)
+{
+    return (in->op == OP_BT || in->op == OP_BTS || in->op == OP_BTR || in->op == OP_BTC) && in->has_mem && in->opnd[1].kind != OPND_IMM;
+}
+
+static void write_implicit(struct verify *v, const struct insn *in)
+{
+    switch (in->op) {
+    case OP_MUL: case OP_IMUL: case OP_DIV: case OP_IDIV: case OP_CMPXCHG8B: case OP_CMPXCHG16B: case OP_CWD: case OP_CBW: case OP_CMPXCHG: case OP_LAHF:
+        if (in->op == OP_IMUL && in->nopnd > 1)
+            return;
+        forget_register(v, INSN_RAX);
+        forget_register(v, INSN_RDX);
+        return;
+    case OP_PCMPESTRI: case OP_PCMPISTRI: forget_register(v, INSN_RCX); return;
+    default: return;
+    }
+}
+
+/* What is known of the registers behind an instruction of no special kind. */
+static void write_registers(struct verify *v, const struct insn *in)
+{
+    for (unsigned i = 0; i < in->nopnd; i++) {
+        const struct insn_opnd *o = &in->opnd[i];
+        bool written = (i == 0 && insn_op_flags(in->op) & OPF_WRITES_OPND0) || (i == 1 && insn_op_flags(in->op) & OPF_WRITES_OPND1) || in->op == OP_XCHG || in->op == OP_XADD || in->op == OP_MULX;
+        if (o->kind != OPND_GPR && o->kind != OPND_GPR_HIGH)
+            continue;
+        if (written && o->kind == OPND_GPR && o->reg == INSN_RSP)
+            refuse(v, "the host's stack pointer is written");
+        if (written)
+            forget_register(v, o->reg);
+    }
+    write_implicit(v, in);
+}
+
+static bool is_register_form(const struct insn *in, unsigned size) { return !in->has_mem && in->opnd[0].kind == OPND_GPR && in->opnd[0].size == size; }
+
+/* The instructions that make addresses: MOV, LEA, ADD, SUB, SHR, AND, loads of what was saved and of addends. False: none of these. */
+static bool write_known(struct verify *v, const struct insn *in)
+{
+    const struct insn_opnd *to = &in->opnd[0], *from = &in->opnd[1];
+    struct value *r = to->kind == OPND_GPR ? &v->reg[to->reg] : NULL, was;
+    if (!r || to->reg == INSN_RSP)
+        return false;
+    was = *r;
+    switch (in->op) {
+    case OP_MOV:
+        if (is_register_form(in, 8) && from->kind == OPND_GPR) {
+            *r = v->reg[from->reg];
+            return true;
+        }
+        if (in->has_mem && to->size == 8 && from->kind == OPND_MEM && in->base == INSN_NO_REG && in->index == INSN_NO_REG) {
+            const struct value *saved = saved_get(v, (uint64_t)(int64_t)in->disp);
+            if (saved)
+                *r = *saved;
+            return saved != NULL;
+        }
+        if (in->has_mem && to->size == 8 && from->kind == OPND_MEM && in->index == INSN_NO_REG && in->base != INSN_NO_REG && v->reg[in->base].kind == VALUE_SLOT) {
+            const struct fast_tlb *set = v->cpu->translate.tlb[engine_key_rights(v->c->block->key)];
+            const struct value *slot = &v->reg[in->base];
+            if (in->disp != (int32_t)(intptr_t)&set->addend || !v->checked || v->compared.symbol != slot->symbol || v->compared.lo != slot->lo)
+                return false;
+            *r = v->compared;
+            v->checked = false;
+            return true;
+        }
+        return false;
+    case OP_LEA:
+        if (to->size != 8 || in->asize != 8 || in->index != INSN_NO_REG || in->base >= 16 || v->reg[in->base].kind != VALUE_ADDRESS)
+            return false;
+        *r = v->reg[in->base];
+        r->lo += in->disp;
+        return true;
+    case OP_ADD: case OP_SUB:
+        if (is_register_form(in, 8) && from->kind == OPND_IMM && was.kind == VALUE_ADDRESS) {
+            r->lo += in->op == OP_ADD ? in->imm : -in->imm;
+            return true;
+        }
+        return false;
+    case OP_SHR:
+        if (!is_register_form(in, 8) || from->kind != OPND_IMM || was.kind != VALUE_ADDRESS || (in->imm != 12 && in->imm != 12 - 5))
+            return false;
+        r->kind = in->imm == 12 ? VALUE_PAGE : VALUE_SHIFTED;
+        return true;
+    case OP_AND:
+        if (!is_register_form(in, 4) || from->kind != OPND_IMM)
+            return false;
+        if (was.kind == VALUE_SHIFTED && (uint32_t)in->imm == (uint32_t)(FAST_TLB_ENTRIES - 1) << 5) {
+            r->kind = VALUE_SLOT;
+            return true;
+        }
+        if ((uint32_t)in->imm == (uint32_t)(FAST_JUMP_ENTRIES - 1) << 5) {
+            forget_register(v, to->reg);
+            r->kind = VALUE_JUMP;
+            v->jump_checked = 0;
+            v->jump_symbol = r->symbol;
+            return true;
+        }
+        return false;
+    default: return false;
+    }
+}
+
+/* CMP register, [slot + tag]. */
+static void note_comparison(struct verify *v, const struct insn *in)
+{
+    forget_compared(v);
+    if (in->op != OP_CMP || !in->has_mem || in->opnd[0].kind != OPND_GPR || in->opnd[0].size != 8 || in->index != INSN_NO_REG || in->base >= 16)
+        return;
+    const struct value *slot = &v->reg[in->base], *last = &v->reg[in->opnd[0].reg];
+    const struct fast_tlb *set = v->cpu->translate.tlb[engine_key_rights(v->c->block->key)];
+    const struct fast_jump *jumps = v->cpu->translate.jumps;
+    if (slot->kind == VALUE_JUMP && slot->symbol == v->jump_symbol)
+        v->jump_compared = in->disp == (int32_t)(intptr_t)&jumps->rip ? 1 : in->disp == (int32_t)(intptr_t)&jumps->tag ? 2 : 0;
+    bool write = in->disp == (int32_t)(intptr_t)&set->write_tag;
+    if (slot->kind != VALUE_SLOT || last->kind != VALUE_PAGE || last->symbol != slot->symbol || (!write && in->disp != (int32_t)(intptr_t)&set->read_tag) ||
+        last->lo < slot->lo || last->lo - slot->lo >= (int64_t)MEM_PAGE_SIZE)
+        return;
+    v->has_compared = true;
+    v->compared = (struct value){ .kind = VALUE_ADDEND, .write = write, .symbol = slot->symbol, .lo = slot->lo, .hi = last->lo };
+}
+
+/* REP MOVS, REP STOS on pointers to which addends have been added. */
+static void check_string(struct verify *v, const struct insn *in)
+{
+    if (!(in->prefix & PFX_REP) || in->asize != 8 || in->seg == INSN_FS || in->seg == INSN_GS)
+        refuse(v, "a string instruction of another form");
+    else if (v->reg[INSN_RDI].kind != VALUE_HOST || !v->reg[INSN_RDI].write || (in->op == OP_MOVS && v->reg[INSN_RSI].kind != VALUE_HOST))
+        refuse(v, "a string instruction without addends");
+    forget_register(v, INSN_RDI);
+    forget_register(v, INSN_RSI);
+    forget_register(v, INSN_RCX);
+}
+
+/* ADD of an addend to the address that it is for. */
+static bool write_host(struct verify *v, const struct insn *in)
+{
+    const struct insn_opnd *to = &in->opnd[0], *from = &in->opnd[1];
+    const struct value *a = NULL;
+    if (in->op != OP_ADD || to->kind != OPND_GPR || to->size != 8 || (to->reg != INSN_RDI && to->reg != INSN_RSI))
+        return false;
+    if (from->kind == OPND_GPR)
+        a = &v->reg[from->reg];
+    else if (from->kind == OPND_MEM && in->base == INSN_NO_REG && in->index == INSN_NO_REG)
+        a = saved_get(v, (uint64_t)(int64_t)in->disp);
+    struct value *r = &v->reg[to->reg];
+    if (!a || a->kind != VALUE_ADDEND || r->kind != VALUE_ADDRESS || a->symbol != r->symbol || r->lo < a->lo || r->lo > a->hi)
+        return false;
+    r->kind = VALUE_HOST;
+    r->write = a->write;
+    return true;
+}
+
+static void check_stack(struct verify *v, const struct insn *in)
+{
+    bool push = in->op == OP_PUSHF;
+    if (push == v->pushed || in->opsize != 8 || (!push && (!in->has_mem || in->base != INSN_NO_REG || in->index != INSN_NO_REG)))
+        refuse(v, "a stack instruction that is not PUSHF with POP");
+    v->pushed = push;
+}
+
+static void check_ordinary(struct verify *v, const struct insn *in)
+{
+    if (in->op == OP_MOVS || in->op == OP_STOS) {
+        check_string(v, in);
+        forget_compared(v);
+        return;
+    }
+    if (in->op == OP_PUSHF || (in->op == OP_POP && in->has_mem))
+        check_stack(v, in);
+    else if (!is_allowed(in) || reaches_beyond(in))
+        refuse(v, "an instruction that the translator does not write");
+    bool flags = insn_op_flags(in->op) & OPF_WRITES_FLAGS;
+    struct value stored = in->op == OP_MOV && in->has_mem && in->opnd[1].kind == OPND_GPR && in->opnd[1].size == 8 ? v->reg[in->opnd[1].reg] : (struct value){ 0 };
+    bool stores = stored.symbol && in->base == INSN_NO_REG && in->index == INSN_NO_REG;
+    if (flags)
+        note_comparison(v, in);
+    if (!write_host(v, in) && !write_known(v, in))
+        write_registers(v, in);
+    if (stores)
+        saved_put(v, (uint64_t)(int64_t)in->disp, &stored);
+}
+
+/* ---- branches ---------------------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static int64_t target_of(const struct insn *in, uint32_t at) { return (int64_t)at + in->length + in->imm; }
+
+static bool is_leave(const struct verify *v, const struct insn *in, uint32_t at) { return v->start + target_of(in, at) == v->c->t->leave; }
+
+static void check_branch(struct verify *v, const struct insn *in, uint32_t at)
+{
+    if (in->op == OP_JMP && in->has_mem) {
+        const struct value *j = in->base < 16 ? &v->reg[in->base] : NULL;
+        bool code = j && j->kind == VALUE_JUMP && j->symbol == v->jump_symbol && in->disp == (int32_t)(intptr_t)&v->cpu->translate.jumps->code;
+        if (!code || v->jump_checked != 3)
+            refuse(v, "an indirect jump without its comparisons");
+        v->ended = true;
+        return;
+    }
+    if (in->opnd[0].kind != OPND_REL || (in->op != OP_JMP && in->op != OP_JCC && in->op != OP_CALL)) {
+        refuse(v, "a branch that the translator does not write");
+        return;
+    }
+    if (in->op == OP_CALL) {
+        if (!is_leave(v, in, at))
+            refuse(v, "a call of something else than the way out");
+        v->ended = true;
+        return;
+    }
+    int64_t target = target_of(in, at);
+    if (target < 0 || target >= v->size || !bit_get(v->boundary, (uint64_t)target))
+        refuse(v, "a jump to no instruction of this translation");
+    if (in->op == OP_JCC && insn_cond(in) == CC_NE) {
+        v->checked = v->has_compared;
+        v->jump_checked |= v->jump_compared;
+    }
+    forget_compared(v);
+    v->ended = in->op == OP_JMP;
+}
+
+/* ---- the translation --------------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+/* The length of the instruction at `at`, with what follows a call of the thunk; 0: none. */
+static unsigned decode_at(const struct verify *v, uint32_t at, struct insn *in)
+{
+    int len = insn_decode(v->start + at, v->size - at, CPU_MODE_64, in);
+    if (len <= 0)
+        return 0;
+    unsigned whole = (unsigned)len + (in->op == OP_CALL ? 4 : 0);
+    return whole <= v->size - at ? whole : 0;
+}
+
+static void find_boundaries(struct verify *v)
+{
+    struct insn in;
+    unsigned len;
+    for (uint32_t at = 0; at < v->size; at += len) {
+        bit_put(v->boundary, at);
+        len = decode_at(v, at, &in);
+        if (!len) {
+            refuse(v, "bytes that are no instruction");
+            return;
+        }
+        int64_t target = target_of(&in, at);
+        if ((in.op == OP_JMP || in.op == OP_JCC) && in.opnd[0].kind == OPND_REL && target >= 0 && target < v->size)
+            bit_put(v->label, (uint64_t)target);
+    }
+}
+
+static void mark(struct verify *v, uint64_t *bits, const uint8_t *code)
+{
+    if (!code)
+        return;
+    if (code < v->start || code >= v->start + v->size || !bit_get(v->boundary, (uint64_t)(code - v->start)))
+        refuse(v, "a way in that is no instruction");
+    else
+        bit_put(bits, (uint64_t)(code - v->start));
+}
+
+static void find_ways_in(struct verify *v)
+{
+    const struct translation *to = v->c->to;
+    const struct translator *t = v->c->t;
+    const uint8_t *const ways[] = { to->native, to->saved, to->native_live, to->saved_live, to->dead };
+    for (unsigned i = 0; i < ARRAY_LEN(ways); i++)
+        mark(v, v->label, ways[i]);
+    for (unsigned i = 0; i < to->entry_count; i++)
+        mark(v, v->label, to->entry[i].code);
+    for (uint32_t i = v->c->first_site; i < t->site_count; i++)
+        if (t->sites[i].kind == SITE_READ || t->sites[i].kind == SITE_WRITE)
+            mark(v, v->resume, t->memory.write + t->sites[i].resume);
+}
+
+static void check_one(struct verify *v, uint32_t at, const struct insn *in)
+{
+    if (bit_get(v->label, at)) {
+        forget_all(v);
+        v->ended = false;
+    } else if (bit_get(v->resume, at)) {
+        forget_scratch(v);
+    }
+    if (v->ended)
+        forget_all(v);
+    if (v->pushed && in->op != OP_POP)
+        refuse(v, "a stack instruction that is not PUSHF with POP");
+    if (insn_op_flags(in->op) & OPF_BRANCH) {
+        check_branch(v, in, at);
+        return;
+    }
+    v->ended = false;
+    check_memory(v, in);
+    check_ordinary(v, in);
+}
+
+const char *verify_code(const struct compile *c, const uint8_t *start, const uint8_t *end, uint32_t *at)
+{
+    struct verify v = { .c = c, .cpu = c->cpu, .start = start, .size = (uint32_t)(end - start) };
+    size_t words = v.size / 64 + 1;
+    uint64_t *bits = calloc(3 * words, sizeof *bits);
+    if (!bits)
+        return "there is no memory to look at it";
+    v.boundary = bits;
+    v.label = bits + words;
+    v.resume = bits + 2 * words;
+    find_boundaries(&v);
+    if (!v.why)
+        find_ways_in(&v);
+    forget_all(&v);
+    for (*at = 0; *at < v.size && !v.why;) {
+        struct insn in;
+        unsigned len = decode_at(&v, *at, &in);
+        check_one(&v, *at, &in);
+        if (!v.why)
+            *at += len;
+    }
+    if (!v.why && !v.ended)
+        refuse(&v, "the end is run off");
+    free(bits);
+    return v.why;
+}
