@@ -39,6 +39,7 @@
 #include "cpu/values.h"
 #include "memory/memory.h"
 
+struct cpu_soak; /* cpu/soak.h */
 struct apic;  /* apic/apic.h  */
 struct block; /* cpu/block.h  */
 struct uop;   /* cpu/block.h  */
@@ -255,6 +256,8 @@ struct cpu_vm {
     atomic_flag arming;         /* translate_arm_page(): one vCPU at a time; clear at first                             */
     bool interpret;             /* no translator, whatever the host can do                                               */
     int code_map;               /* descriptor of the file that names translations for perf; 0: none                         */
+    bool verify;                /* have translated code proved before it runs: verify.c                                    */
+    const struct cpu_soak *soak; /* soak.h; NULL: nothing happens at random                                                 */
     bool lockstep;              /* compare what translated code does with what the interpreter does: lockstep.c; one vCPU only */
     uint8_t hot;                /* runs of a block before it is translated; 0: BLOCK_HOT                                  */
     struct code_memory code[256]; /* of translators, by vCPU: outlives them, since a vCPU may be made anew where a sandbox allows no executable memory any more */

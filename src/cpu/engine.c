@@ -17,6 +17,7 @@
 #include "cpu/exclusive.h"
 #include "cpu/handlers.h"
 #include "cpu/sleep.h"
+#include "cpu/soak.h"
 
 enum leave_reason { LEAVE_NOT, LEAVE_FAULT, LEAVE_EXIT, LEAVE_RESTART };
 
@@ -345,6 +346,8 @@ static void engine_loop(struct cpu *cpu)
         cpu->uop = NULL;
         if (cpu->mode != CPU_MODE_64)
             cpu->state.rip = (uint32_t)cpu->state.rip; /* handlers_branch.c */
+        if (unlikely(cpu->vm->soak != NULL))
+            cpu_soak_boundary(cpu);
         if (must_attend(cpu)) {
             cpu->engine->link_from = NULL;
             cpu->engine->dead_from = NULL;

@@ -34,6 +34,7 @@ struct cpu_engine {
     /* Pages that code was found in since fetch_generation moved as a whole, hashed: by global translations [1], by others [0]. */
     uint64_t fetch_filter[2][FETCH_FILTER_BITS / 64];
     bool answer_due;                  /* cpu->exit waits for its answer                                      */
+    uint64_t soak_random, soak_boundaries; /* soak.c                                                     */
     uint32_t pauses;                  /* PAUSE instructions, to yield at some                                */
     bool interrupt_waits;             /* the APIC has one, but IF or a shadow holds it back                  */
 

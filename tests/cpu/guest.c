@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cpu/translate/translate.h"
 
 static uint64_t ticks(void *opaque)
 {
@@ -41,6 +42,7 @@ void guest_make(struct guest *g, unsigned cpus, unsigned mode)
     g->vm = (struct cpu_vm){ .map = g->map, .cpu_count = cpus, .tsc_hz = 1000000000, .ticks = ticks };
     g->vm.interpret = engine && !strcmp(engine, "interpret");
     g->vm.lockstep = engine && !strcmp(engine, "lockstep") && cpus == 1;
+    g->vm.verify = engine && strcmp(engine, "interpret") != 0;
     g->vm.hot = g->vm.lockstep || (engine && !strcmp(engine, "translate"));
     for (unsigned i = 0; i < cpus; i++) {
         check(!cpu_new(&g->vm, i, &g->vm.cpus[i], &err));
@@ -50,8 +52,14 @@ void guest_make(struct guest *g, unsigned cpus, unsigned mode)
 
 void guest_free(struct guest *g)
 {
-    for (unsigned i = 0; i < g->vm.cpu_count; i++)
+    for (unsigned i = 0; i < g->vm.cpu_count; i++) {
+        struct translate_statistics statistics;
+        translate_statistics_get(g->vm.cpus[i], &statistics);
+        if (statistics.refused)
+            fprintf(stderr, "the verifier refuses translated code: %s\n", statistics.refusal);
+        check(!statistics.refused);
         cpu_free(g->vm.cpus[i]);
+    }
     cpu_vm_release(&g->vm);
     mem_map_free(g->map);
     mem_block_unref(g->ram);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* compile.c - a decoded block into host code: ways in, segments between what E0 does, stubs behind. See private.h. */
 #include "cpu/translate/compile.h"
+#include "cpu/translate/verify.h"
 
 /* ---- sites and stubs -------------------------------------------------------------------------------------------------------------------------------------------- */
 
@@ -427,6 +428,16 @@ static void compile_segments(struct compile *c)
     }
 }
 
+static bool is_proved(const struct compile *c)
+{
+    uint32_t at;
+    const char *why = verify_code(c, c->to->start, c->to->end, &at);
+    c->t->statistics.refused += why != NULL;
+    if (why)
+        c->t->statistics.refusal = why;
+    return !why;
+}
+
 struct translation *compile_block(struct cpu *cpu, struct block *b)
 {
     struct translator *t = cpu->translator;
@@ -442,7 +453,10 @@ struct translation *compile_block(struct cpu *cpu, struct block *b)
         emit_stub(&c, &c.stubs[i]);
     if (to->entry_count)
         emit_dead(&c);
-    if (c.failed || t->emit.full || !to->entry_count) {
+    to->start = start;
+    to->first_site = sites;
+    to->end = t->emit.at;
+    if (c.failed || t->emit.full || !to->entry_count || (cpu->vm->verify && !is_proved(&c))) {
         t->emit.at = start;
         t->site_count = sites;
         return NULL;

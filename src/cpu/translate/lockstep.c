@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "base/pages.h"
+#include "cpu/soak.h"
 #include "cpu/translate/compile.h"
 #include "cpu/translate/lockstep.h"
 
@@ -99,11 +100,17 @@ void lockstep_redirect(struct cpu *cpu, struct fast_tlb *f, uint64_t linear, boo
         f->addend = (uintptr_t)s->copy - page;
 }
 
+/* Whether a branch at its end goes to its start. */
+static bool is_loop(const struct block *b) { return b->slots == b->count + 1u && !b->uops[b->count - 1].disp; }
+
 /* Sets l->next and the state behind. */
 static void translated_run(struct cpu *cpu, struct block *b, unsigned number)
 {
     struct lockstep *l = cpu->translator->lockstep;
+    bool once = cpu->vm->soak && cpu->vm->soak->short_loops && is_loop(b);
     translate_tlb_flush_all(cpu);
+    if (once)
+        atomic_fetch_or(&cpu->requests, CPU_REQ_ONE);
     memcpy(&l->leave, &cpu->leave, sizeof l->leave);
     if (CPU_SETJMP(cpu->leave)) { /* a page fault of the guest's, or what else filling an entry raises: E0 will meet it too */
         l->next = cpu->uop;
@@ -112,6 +119,8 @@ static void translated_run(struct cpu *cpu, struct block *b, unsigned number)
         l->next = translate_run(cpu, b, number);
     }
     memcpy(&cpu->leave, &l->leave, sizeof l->leave);
+    if (cpu->vm->soak && cpu->vm->soak->short_loops)
+        atomic_fetch_and(&cpu->requests, ~(uint32_t)CPU_REQ_ONE);
     translate_tlb_flush_all(cpu);
 }
 
@@ -405,9 +414,9 @@ static bool is_equal(struct cpu *cpu)
 static bool interpret_alike(struct cpu *cpu, struct block *b, unsigned number)
 {
     struct lockstep *l = cpu->translator->lockstep;
-    const struct uop *next = l->next, *last = &b->uops[b->count - 1];
+    const struct uop *next = l->next;
     uint64_t start = l->before.state.rip;
-    bool loop = b->slots == b->count + 1u && !last->disp, came;
+    bool loop = is_loop(b), came;
     while ((came = interpreted_run(cpu, b, number, start)) && loop && !l->why && !b->dead && !(is_equal(cpu) && memory_is_equal(l))) {
         number = 0;
         if (l->next) { /* translated code left here in another round: E0 finishes this one */

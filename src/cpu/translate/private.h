@@ -63,6 +63,8 @@ struct translation {
     /* Ways in at its start, in the writable view: flags are in RFLAGS, or in translate_state.flags; and it is known that the guest's vector registers are in
      * the host's if it wants them (live), or that is looked at. */
     uint8_t *native, *saved, *native_live, *saved_live;
+    uint8_t *start, *end;              /* all of its code                                            */
+    uint32_t first_site;               /* its own are those from here on                             */
     uint8_t *dead;                     /* stub that leaves to the start                              */
     struct site *incoming;
     unsigned straddled;                /* how often a range looked up crossed a page                 */

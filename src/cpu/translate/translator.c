@@ -10,6 +10,7 @@
 #include "base/pages.h"
 #include "cpu/exclusive.h"
 #include "cpu/sleep.h"
+#include "cpu/soak.h"
 #include "cpu/translate/host.h"
 #include "cpu/translate/lockstep.h"
 #include "cpu/translate/private.h"
@@ -252,6 +253,8 @@ static bool tlb_fill(struct cpu *cpu, const struct site *site, const struct uop 
         if ((write ? e->write_tag : e->read_tag) != page)
             return false;
     }
+    if (cpu->vm->soak && cpu->vm->soak->one_entry)
+        translate_tlb_flush_all(cpu);
     tlb_put(cpu, e, linear);
     struct fast_tlb *f = &cpu->translate.tlb[cpu->rights][tlb_index(linear)];
     if (cpu->translator->lockstep)
@@ -296,7 +299,7 @@ static void site_link(struct cpu *cpu, struct site *site, struct translation *to
 {
     struct translator *t = cpu->translator;
     const struct translation *from = site->owner;
-    if (!to->saved || to->block->dead || t->lockstep)
+    if (!to->saved || to->block->dead || t->lockstep || cpu_soak_unlinks(cpu))
         return;
     if (site->patch_generation) {
         if (from->global && !translate_is_global(cpu, cpu->state.rip))
@@ -380,6 +383,8 @@ void translate_block(struct cpu *cpu, struct block *b)
 bool translate_has_room(const struct cpu *cpu)
 {
     const struct translator *t = cpu->translator;
+    if (cpu->vm->soak && cpu->vm->soak->one_block && t->record_count)
+        return false;
     return t->emit.end - t->emit.at >= CODE_BLOCK_MAX && SITES_MAX - t->site_count >= CODE_BLOCK_MAX / 8 && t->record_count < t->record_max;
 }
 

@@ -150,6 +150,8 @@ static const struct insn_opnd *memory_of(const struct insn *in)
 
 static bool is_written(const struct insn *in, const struct insn_opnd *o)
 {
+    if (in->op == OP_IMUL && in->nopnd == 1)
+        return false; /* the row is that of the other forms */
     return in->op == OP_POP || (o == &in->opnd[0] && insn_op_flags(in->op) & OPF_WRITES_OPND0) || (o == &in->opnd[1] && insn_op_flags(in->op) & OPF_WRITES_OPND1) ||
         (insn_writes_memory(in) && !(insn_op_flags(in->op) & OPF_STACK));
 }
@@ -345,6 +347,7 @@ static void note_comparison(struct verify *v, const struct insn *in)
         last->lo < slot->lo || last->lo - slot->lo >= (int64_t)MEM_PAGE_SIZE)
         return;
     v->has_compared = true;
+    v->checked = false;
     v->compared = (struct value){ .kind = VALUE_ADDEND, .write = write, .symbol = slot->symbol, .lo = slot->lo, .hi = last->lo };
 }
 
@@ -494,7 +497,7 @@ static void find_ways_in(struct verify *v)
         mark(v, v->label, ways[i]);
     for (unsigned i = 0; i < to->entry_count; i++)
         mark(v, v->label, to->entry[i].code);
-    for (uint32_t i = v->c->first_site; i < t->site_count; i++)
+    for (uint32_t i = to->first_site; i < t->site_count; i++)
         if (t->sites[i].kind == SITE_READ || t->sites[i].kind == SITE_WRITE)
             mark(v, v->resume, t->memory.write + t->sites[i].resume);
 }

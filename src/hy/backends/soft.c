@@ -14,6 +14,7 @@
 
 #include "base/barrier.h"
 #include "base/clock.h"
+#include "cpu/soak.h"
 #include "cpu/translate/translate.h"
 
 #define DEFAULT_TSC_HZ UINT64_C(1000000000)
@@ -170,6 +171,9 @@ static void soft_vm_free(hyb_vm *vm)
     free(vm);
 }
 
+/* HY_VM_SOAK. One block of translated code at a time is too slow for a system: tests/cpu has that. */
+static const struct cpu_soak soak = {.tlb_every = 512, .code_every = 20000, .request_every = 64, .one_entry = true, .unlinked = true};
+
 static hy_err soft_vm_new(hyb *b, const struct hy_vm_cfg *cfg, struct mem_map *map, hyb_vm **out)
 {
     if (cfg->flags & HY_VM_LOCKSTEP && cfg->cpus > 1)
@@ -189,6 +193,8 @@ static hy_err soft_vm_new(hyb *b, const struct hy_vm_cfg *cfg, struct mem_map *m
     vm->vm.interpret = (cfg->flags & HY_VM_INTERPRET) != 0;
     vm->vm.hot = cfg->flags & HY_VM_EAGER ? 1 : 0;
     vm->vm.code_map = cfg->code_map;
+    vm->vm.verify = (cfg->flags & HY_VM_VERIFY) != 0;
+    vm->vm.soak = cfg->flags & HY_VM_SOAK ? &soak : NULL;
     vm->vm.lockstep = (cfg->flags & HY_VM_LOCKSTEP) != 0;
     vm->must_translate = (cfg->flags & (HY_VM_TRANSLATE | HY_VM_LOCKSTEP)) != 0;
     vm->vm.ticks = soft_ticks;

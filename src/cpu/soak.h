@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* soak.h - what a test may do to a vCPU at random moments, between blocks, that a guest must not notice. */
+#ifndef CPU_SOAK_H
+#define CPU_SOAK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cpu;
+
+/* cpu_vm.soak; NULL but in tests. "every n": with a chance of 1 in n at each block that the engine's loop finds; 0: never. */
+struct cpu_soak {
+    uint32_t tlb_every;      /* drop translations: all, those that are not global, or a page's              */
+    uint32_t code_every;     /* drop all decoded and translated code                                        */
+    uint32_t request_every;  /* look for interrupts, timers and changed code for nothing                    */
+    uint32_t kick_after;     /* leave with HY_EXIT_KICK after so many blocks                                */
+    bool one_entry;          /* translated code's TLB has one entry                                         */
+    bool one_block;          /* the code cache has room for one translation                                 */
+    bool unlinked;           /* every other link of one translation to another is not made                  */
+    bool short_loops;        /* loops inside translated code are left after each round                      */
+};
+
+/* engine.c, at each boundary; owner's thread. */
+void cpu_soak_boundary(struct cpu *);
+/* Whether a link is not made. */
+bool cpu_soak_unlinks(struct cpu *);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* A program must leave the same registers and memory on the interpreter and on translated code while translations, decoded and translated code are dropped at random, the
+ * TLB has one entry, the code cache one block, and kicks come. The 30 minutes with a whole system are tests/boot/soak.py. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "cpu/soak.h"
+#include "guest.h"
+
+enum { DATA = 0x300000, DATA_LEN = 0x8000 };
+
+/* 300 rounds of: a checksum over 4 KiB, a copy over a page boundary by words, by REP and by vectors, calls direct, indirect and through a table, a bit count, divisions. */
+GUEST_PROGRAM(soak_program,
+    "mov $0x300000, %ebx; mov $300, %r12d; xor %r13d, %r13d; lea 7f(%rip), %r14;"
+    "1: lea (%rbx), %rsi; mov $64, %ecx; 2: add (%rsi), %r13; rol $7, %r13; xor 8(%rsi), %r13; mov %r13, 8(%rsi); add $16, %rsi; dec %ecx; jnz 2b;"
+    "lea 0xff0(%rbx), %rdi; mov $40, %ecx; 3: mov %r13d, (%rdi); movzbl 3(%rdi), %eax; add %rax, %r13; add $5, %rdi; sub $1, %ecx; ja 3b;"
+    "lea 0xfc3(%rbx), %rsi; lea 0x2fe1(%rbx), %rdi; mov $333, %ecx; rep movsb;"
+    "lea 0x3ff8(%rbx), %rdi; mov %r13, %rax; mov $70, %ecx; rep stosl;"
+    "movups 0xff8(%rbx), %xmm0; paddq 0x10(%rbx), %xmm0; movaps %xmm0, 0x5000(%rbx); pxor %xmm1, %xmm0; movups %xmm0, 0x5ff9(%rbx);"
+    "call 4f; call *%r14; push %r14; call *(%rsp); pop %rax; mov %r13, %rax; xor %edx, %edx; mov $1000003, %ecx; div %rcx; add %rdx, %r13;"
+    "lock xadd %r13, 0x6000(%rbx); adc $3, %r13; mov %r12, %r8; and $7, %r8d; setz %al; movzbl %al, %eax; cmovz %r13, %r9; add %rax, 0x7000(%rbx,%r8,8);"
+    "dec %r12; jnz 1b; hlt;"
+    "4: push %rbp; mov %rsp, %rbp; sub $32, %rsp; mov %r13, -8(%rbp); popcnt -8(%rbp), %rax; add %rax, %r13; leave; ret;"
+    "7: bswap %r13; test $1, %r13b; jz 5f; not %r13; 5: ret");
+
+struct outcome { uint64_t gpr[16]; uint8_t data[DATA_LEN]; };
+
+static void outcome_of(const char *engine, const struct cpu_soak *soak, struct outcome *out)
+{
+    struct guest g;
+    unsigned reason;
+    setenv("CPU_ENGINE", engine, 1);
+    guest_make(&g, 1, 64);
+    g.vm.soak = soak;
+    GUEST_PUT(&g, GUEST_CODE, soak_program);
+    for (unsigned i = 0; i < DATA_LEN; i++)
+        g.bytes[DATA + i] = (uint8_t)(i * 37 + i / 256);
+    do
+        reason = guest_run(&g, 0);
+    while (reason == HY_EXIT_KICK);
+    assert_int_equal(reason, HY_EXIT_HALT);
+    memcpy(out->gpr, g.vm.cpus[0]->state.gpr, sizeof out->gpr);
+    memcpy(out->data, g.bytes + DATA, DATA_LEN);
+    guest_free(&g);
+}
+
+static void soaked_engines_agree(void **state)
+{
+    static const struct cpu_soak soaks[] = {
+        { .one_entry = true }, { .one_block = true }, { .tlb_every = 2 }, { .code_every = 3 }, { .kick_after = 2 }, { .request_every = 2 }, { .unlinked = true },
+        { .tlb_every = 50, .code_every = 200, .request_every = 20, .kick_after = 33, .unlinked = true },
+        { .tlb_every = 7, .code_every = 40, .request_every = 3, .kick_after = 11, .one_entry = true, .one_block = true, .unlinked = true },
+    };
+    static struct outcome wanted, found;
+    (void)state;
+    outcome_of("interpret", NULL, &wanted);
+    for (unsigned i = 0; i < sizeof soaks / sizeof soaks[0]; i++) {
+        static const char *const engines[] = { "interpret", "translate", "lockstep" };
+        for (unsigned engine = 0; engine < 3; engine++) {
+            outcome_of(engines[engine], &soaks[i], &found);
+            if (memcmp(&wanted, &found, sizeof found) != 0)
+                fail_msg("%s, row %u: another outcome", engines[engine], i);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(soaked_engines_agree) };
+    return cmocka_run_group_tests_name("soak", tests, NULL, NULL);
+}

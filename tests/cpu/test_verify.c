@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/* The verifier of translated code: proves what the translator writes, and finds what is broken in it on purpose. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "cpu/translate/compile.h"
+#include "cpu/translate/verify.h"
+#include "guest.h"
+
+/* Loads, stores, a range of accesses off one register, the stack, a vector, a division, string, and a branch to a register. */
+GUEST_PROGRAM(verify_program, "mov %rax, 8(%rbx); mov 16(%rbx), %rcx; add %rcx, 24(%rbx); push %rax; movups (%rbx), %xmm0; movaps %xmm0, (%rsi); lock incl (%rdi,%r10,4);"
+                              "mov $7, %ecx; xor %edx, %edx; div %rcx; sete %al; pop %r15; cmp %r15, %rax; rep stosb; jmp *%r9");
+
+struct rig { struct guest g; struct compile c; uint8_t *start, *end; };
+
+static const char *verify(const struct rig *r)
+{
+    uint32_t at;
+    return verify_code(&r->c, r->start, r->end, &at);
+}
+
+static int make(void **state)
+{
+    static struct rig rig;
+    struct rig *r = *state = &rig;
+    setenv("CPU_ENGINE", "translate", 1);
+    guest_make(&r->g, 1, 64);
+    struct cpu *cpu = r->g.vm.cpus[0];
+    if (!cpu->translator)
+        return 0;
+    GUEST_PUT(&r->g, GUEST_CODE, verify_program);
+    struct cpu_state *s = &cpu->state;
+    s->gpr[REG_RBX] = s->gpr[REG_RSI] = s->gpr[REG_RDI] = 0x300000;
+    s->gpr[9] = 0x400000;
+    r->g.bytes[0x400000] = 0xf4;
+    assert_int_equal(guest_run(&r->g, 0), HY_EXIT_HALT);
+    s->rip = GUEST_CODE; /* it was translated when it first ran */
+    struct block *b = block_find(cpu);
+    assert_non_null(b->translation);
+    struct translation *to = b->translation;
+    struct translator *t = cpu->translator;
+    r->c = (struct compile){ .cpu = cpu, .t = t, .block = b, .to = to };
+    r->start = to->start;
+    r->end = to->end;
+    return 0;
+}
+
+static int unmake(void **state)
+{
+    guest_free(&((struct rig *)*state)->g);
+    return 0;
+}
+
+typedef bool chooser(const struct insn *, const uint8_t *bytes);
+
+/* The first instruction that `choose` says yes to. */
+static uint8_t *find(const struct rig *r, chooser *choose, struct insn *in)
+{
+    for (uint8_t *at = r->start; at < r->end; at += in->length + (in->op == OP_CALL ? 4 : 0)) {
+        assert_true(insn_decode(at, (size_t)(r->end - at), CPU_MODE_64, in) > 0);
+        if (choose(in, at))
+            return at;
+    }
+    fail_msg("the translation has no such instruction");
+    return NULL;
+}
+
+static bool is_guest_access(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op != OP_LEA && in->has_mem && in->base < 16 && in->index < 16; }
+static bool is_guest_store(const struct insn *in, const uint8_t *bytes) { return is_guest_access(in, bytes) && in->opnd[0].kind == OPND_MEM && in->op == OP_MOV; }
+static bool is_tag_compare(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_CMP && in->has_mem && in->base < 16; }
+static bool is_slot_mask(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_AND && in->imm == (FAST_TLB_ENTRIES - 1) << 5; }
+static bool is_jne(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_JCC && insn_cond(in) == CC_NE; }
+static bool is_own_store(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_MOV && in->has_mem && in->base == INSN_NO_REG && in->index == INSN_NO_REG && in->opnd[0].kind == OPND_MEM; }
+static bool is_call(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_CALL; }
+static bool is_indirect(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_JMP && in->has_mem; }
+static bool is_rep(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_STOS; }
+static bool is_any(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->length >= 2; }
+
+/* Whether the verifier finds these bytes in place of those at `at`; puts the old ones back. */
+static bool finds(const struct rig *r, uint8_t *at, const void *bytes, size_t len)
+{
+    uint8_t old[16];
+    memcpy(old, at, len);
+    memcpy(at, bytes, len);
+    bool found = verify(r) != NULL;
+    memcpy(at, old, len);
+    return found;
+}
+
+static bool finds_nops(const struct rig *r, uint8_t *at, size_t len) { return finds(r, at, "\x90\x90\x90\x90\x90\x90\x90\x90\x90\x90\x90\x90\x90\x90\x90", len); }
+
+static void good_code_is_proved(void **state)
+{
+    const struct rig *r = *state;
+    if (!r->start)
+        skip();
+    const char *why = verify(r);
+    if (why)
+        fail_msg("%s", why);
+}
+
+static void missing_checks_are_found(void **state)
+{
+    const struct rig *r = *state;
+    struct insn in;
+    if (!r->start)
+        skip();
+    uint8_t *at = find(r, is_tag_compare, &in);
+    assert_true(finds_nops(r, at, in.length));
+    at += in.length;
+    assert_true(insn_decode(at, 15, CPU_MODE_64, &in) > 0 && is_jne(&in, at));
+    assert_true(finds_nops(r, at, in.length));
+    at[1] ^= 1; /* JE */
+    assert_non_null(verify(r));
+    at[1] ^= 1;
+    at = find(r, is_slot_mask, &in);
+    assert_true(finds_nops(r, at, in.length));
+    uint8_t wider[4];
+    store_le32(wider, (uint32_t)in.imm << 1 | 1 << 5);
+    assert_true(finds(r, at + in.imm_off, wider, 4));
+}
+
+static void wrong_operands_are_found(void **state)
+{
+    const struct rig *r = *state;
+    struct insn in;
+    if (!r->start)
+        skip();
+    uint8_t *at = find(r, is_guest_access, &in);
+    assert_int_equal(in.disp_len, 1);
+    at[in.disp_off] ^= 0x40; /* outside what was compared */
+    assert_non_null(verify(r));
+    at[in.disp_off] ^= 0x40;
+    at[in.modrm_off + 1] ^= 0x40; /* scaled */
+    assert_non_null(verify(r));
+    at[in.modrm_off + 1] ^= 0x40;
+    at[in.modrm_off + 1] ^= 2; /* another base */
+    assert_non_null(verify(r));
+    at[in.modrm_off + 1] ^= 2;
+    at = find(r, is_own_store, &in);
+    uint8_t address[4];
+    store_le32(address, (uint32_t)(uintptr_t)&r->c.cpu->state.cpl);
+    assert_true(finds(r, at + in.disp_off, address, 4));
+    store_le32(address, (uint32_t)(uintptr_t)&r->c.cpu->translate.tlb[0][0].addend);
+    assert_true(finds(r, at + in.disp_off, address, 4));
+    store_le32(address, (uint32_t)(uintptr_t)(r->c.cpu + 1));
+    assert_true(finds(r, at + in.disp_off, address, 4));
+    assert_null(verify(r));
+}
+
+static void stores_by_loads_entries_are_found(void **state)
+{
+    const struct rig *r = *state;
+    struct insn in;
+    if (!r->start)
+        skip();
+    find(r, is_guest_store, &in);
+    uint8_t *at = find(r, is_tag_compare, &in); /* the first range is stored to */
+    const struct fast_tlb *f = r->c.cpu->translate.tlb[engine_key_rights(r->c.block->key)];
+    assert_int_equal(in.disp, (int32_t)(intptr_t)&f->write_tag);
+    uint8_t address[4];
+    store_le32(address, (uint32_t)(uintptr_t)&f->read_tag);
+    assert_true(finds(r, at + in.disp_off, address, 4));
+    store_le32(address, (uint32_t)(uintptr_t)&f->addend);
+    assert_true(finds(r, at + in.disp_off, address, 4));
+}
+
+static void wrong_ways_are_found(void **state)
+{
+    const struct rig *r = *state;
+    struct insn in;
+    if (!r->start)
+        skip();
+    uint8_t *at = find(r, is_jne, &in), bytes[4];
+    store_le32(bytes, (uint32_t)in.imm + 1);
+    assert_true(finds(r, at + in.imm_off, bytes, 4));
+    store_le32(bytes, (uint32_t)(r->end - at) + 4096);
+    assert_true(finds(r, at + in.imm_off, bytes, 4));
+    at = find(r, is_call, &in);
+    store_le32(bytes, (uint32_t)in.imm + 1);
+    assert_true(finds(r, at + in.imm_off, bytes, 4));
+    at = find(r, is_indirect, &in);
+    store_le32(bytes, (uint32_t)in.disp - 8);
+    assert_true(finds(r, at + in.disp_off, bytes, 4));
+    struct rig cut = *r;
+    cut.end--;
+    assert_non_null(verify(&cut));
+}
+
+static void foreign_instructions_are_found(void **state)
+{
+    static const char foreign[][2] = { "\x0f\x05" /* SYSCALL */, "\xcd\x80" /* INT */, "\xe4\x10" /* IN */, "\xe6\x10" /* OUT */, "\x54\x90" /* PUSH RSP */, "\xc3\x90" /* RET */,
+        "\xf4\x90" /* HLT */, "\x0f\x0b" /* UD2 */, "\x9c\x90" /* PUSHF alone */, "\x9d\x90" /* POPF */, "\xa4\x90" /* MOVSB */, "\x8e\xd8" /* MOV DS */, "\xff\xe0" /* JMP RAX */,
+        "\xfc\xfd" /* CLD, STD */, "\xd9\xe8" /* FLD1 */, "\x89\xc4" /* MOV ESP, EAX */, "\x8b\x00" /* MOV EAX, [RAX] */ };
+    const struct rig *r = *state;
+    struct insn in;
+    if (!r->start)
+        skip();
+    uint8_t *at = find(r, is_any, &in);
+    for (unsigned i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
+        uint8_t bytes[16];
+        memset(bytes, 0x90, sizeof bytes);
+        memcpy(bytes, foreign[i], 2);
+        assert_true(finds(r, at, bytes, in.length));
+    }
+    at = find(r, is_rep, &in); /* without the addend in RDI */
+    assert_true(finds_nops(r, at - 6, 3));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(good_code_is_proved), cmocka_unit_test(missing_checks_are_found), cmocka_unit_test(wrong_operands_are_found),
+        cmocka_unit_test(stores_by_loads_entries_are_found), cmocka_unit_test(wrong_ways_are_found), cmocka_unit_test(foreign_instructions_are_found),
+    };
+    return cmocka_run_group_tests_name("verify", tests, make, unmake);
+}
