@@ -53,8 +53,9 @@ void guest_make(struct guest *g, unsigned cpus, unsigned mode)
 void guest_free(struct guest *g)
 {
     for (unsigned i = 0; i < g->vm.cpu_count; i++) {
-        struct translate_statistics statistics;
-        translate_statistics_get(g->vm.cpus[i], &statistics);
+        struct translate_statistics statistics = { 0 };
+        if (g->vm.cpus[i])
+            translate_statistics_get(g->vm.cpus[i], &statistics);
         if (statistics.refused)
             fprintf(stderr, "the verifier refuses translated code: %s\n", statistics.refusal);
         check(!statistics.refused);

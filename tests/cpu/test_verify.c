@@ -75,7 +75,11 @@ static bool is_guest_store(const struct insn *in, const uint8_t *bytes) { return
 static bool is_tag_compare(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_CMP && in->has_mem && in->base < 16; }
 static bool is_slot_mask(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_AND && in->imm == (FAST_TLB_ENTRIES - 1) << 5; }
 static bool is_jne(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_JCC && insn_cond(in) == CC_NE; }
-static bool is_own_store(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_MOV && in->has_mem && in->base == INSN_NO_REG && in->index == INSN_NO_REG && in->opnd[0].kind == OPND_MEM; }
+static bool is_own_store(const struct insn *in, const uint8_t *bytes)
+{
+    (void)bytes;
+    return in->op == OP_MOV && in->has_mem && in->base == INSN_NO_REG && in->index == INSN_NO_REG && in->opnd[0].kind == OPND_MEM;
+}
 static bool is_call(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_CALL; }
 static bool is_indirect(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_JMP && in->has_mem; }
 static bool is_rep(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_STOS; }

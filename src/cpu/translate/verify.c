@@ -252,7 +252,8 @@ static void write_registers(struct verify *v, const struct insn *in)
 {
     for (unsigned i = 0; i < in->nopnd; i++) {
         const struct insn_opnd *o = &in->opnd[i];
-        bool written = (i == 0 && insn_op_flags(in->op) & OPF_WRITES_OPND0) || (i == 1 && insn_op_flags(in->op) & OPF_WRITES_OPND1) || in->op == OP_XCHG || in->op == OP_XADD || in->op == OP_MULX;
+        bool written = (i == 0 && insn_op_flags(in->op) & OPF_WRITES_OPND0) || (i == 1 && insn_op_flags(in->op) & OPF_WRITES_OPND1)
+            || in->op == OP_XCHG || in->op == OP_XADD || in->op == OP_MULX;
         if (o->kind != OPND_GPR && o->kind != OPND_GPR_HIGH)
             continue;
         if (written && o->kind == OPND_GPR && o->reg == INSN_RSP)
