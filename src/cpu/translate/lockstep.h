@@ -4,6 +4,7 @@
 #define CPU_TRANSLATE_LOCKSTEP_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
