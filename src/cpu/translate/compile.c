@@ -438,7 +438,7 @@ static bool is_proved(const struct compile *c)
     return !why;
 }
 
-struct translation *compile_block(struct cpu *cpu, struct block *b)
+struct translation *compile_block(struct cpu *cpu, struct block *b, bool global)
 {
     struct translator *t = cpu->translator;
     struct translation *to = &t->records[t->record_count];
@@ -447,7 +447,7 @@ struct translation *compile_block(struct cpu *cpu, struct block *b)
     uint8_t *start = t->emit.at;
     uint32_t sites = t->site_count;
     to->vectors = segment_has_vectors(&c);
-    to->global = engine_key_rights(b->key) < TLB_USER && translate_is_global(cpu, cpu->state.rip);
+    to->global = global;
     compile_segments(&c);
     for (unsigned i = 0; i < c.stub_count && !c.failed; i++)
         emit_stub(&c, &c.stubs[i]);

@@ -107,10 +107,7 @@ void thunks_emit(struct cpu *);
 void inspect_flush(struct translator *);
 void inspect_made(struct cpu *, const uint8_t *start, const struct translation *);
 
-/* translator.c: whether changes of what is not global are nothing to the code at rip. May raise what fetching it raises. */
-bool translate_is_global(struct cpu *, uint64_t rip);
-
-/* compile.c: the whole of a block. NULL: nothing worth it, or no room (then emit.full). */
-struct translation *compile_block(struct cpu *, struct block *);
+/* compile.c: the whole of a block; `global`: changes of what is not global are nothing to its code. NULL: nothing worth it, or no room (then emit.full). */
+struct translation *compile_block(struct cpu *, struct block *, bool global);
 
 #endif

@@ -283,8 +283,9 @@ static void site_unlink(struct translator *t, struct site *site)
 }
 
 /* Whether the code at rip, which is about to run, is reached by a global translation. */
-bool translate_is_global(struct cpu *cpu, uint64_t rip)
+static bool is_global(struct cpu *cpu, uint64_t rip)
 {
+    cpu->uop = NULL; /* a fault of this fetch is the block's first instruction's, whatever ran last */
     return cpu_fetch_page(cpu, rip)->info & TLB_INFO_GLOBAL;
 }
 
@@ -302,7 +303,7 @@ static void site_link(struct cpu *cpu, struct site *site, struct translation *to
     if (!to->saved || to->block->dead || t->lockstep || cpu_soak_unlinks(cpu))
         return;
     if (site->patch_generation) {
-        if (from->global && !translate_is_global(cpu, cpu->state.rip))
+        if (from->global && !is_global(cpu, cpu->state.rip))
             return;
         store_le32(code_at(t, site->patch_generation), generation_of(cpu, from));
     } else if (from->block->page != to->block->page) {
@@ -327,7 +328,7 @@ static void jump_put(struct cpu *cpu, const struct translation *to)
     if (!to->saved)
         return;
     struct fast_jump *j = &cpu->translate.jumps[rip & (FAST_JUMP_ENTRIES - 1)];
-    bool global = cpu->state.cpl < 3 && translate_is_global(cpu, rip);
+    bool global = cpu->state.cpl < 3 && is_global(cpu, rip);
     *j = (struct fast_jump){ rip, global ? cpu->translate.kernel_tag : cpu->fetch_tag, (uintptr_t)((t->lockstep ? t->found : to->saved) + t->emit.run), rip & TLB_PAGE_MASK };
 }
 
@@ -345,27 +346,11 @@ void translate_forget(struct cpu *cpu, struct block *b)
         t->link = NULL;
 }
 
-/* Compiles the block again, without groups, when too many of their ranges have crossed pages. */
-static void recompile(struct cpu *cpu, struct translation *to)
-{
-    struct block *b = to->block;
-    if (to->straddled < STRADDLES_MAX || b->straddles || b->dead || !translate_has_room(cpu))
-        return;
-    b->straddles = true;
-    translate_forget(cpu, b);
-    for (unsigned i = 0; i < to->entry_count; i++)
-        b->uops[to->entry[i].uop].fn = to->entry[i].handler;
-    b->translation = NULL;
-    translate_block(cpu, b);
-}
-
-/* ---- in and out ------------------------------------------------------------------------------------------------------------------------------------------------------- */
-
-void translate_block(struct cpu *cpu, struct block *b)
+static void make(struct cpu *cpu, struct block *b, bool global)
 {
     struct translator *t = cpu->translator;
     const uint8_t *start = t->emit.at;
-    struct translation *to = compile_block(cpu, b);
+    struct translation *to = compile_block(cpu, b, global);
     if (!to)
         return;
     inspect_made(cpu, start, to);
@@ -378,6 +363,27 @@ void translate_block(struct cpu *cpu, struct block *b)
     t->statistics.translations++;
     t->statistics.guest_instructions += b->count;
     t->statistics.guest_bytes += b->bytes;
+}
+
+/* Compiles the block again, without groups, when too many of their ranges have crossed pages. */
+static void recompile(struct cpu *cpu, struct translation *to)
+{
+    struct block *b = to->block;
+    if (to->straddled < STRADDLES_MAX || b->straddles || b->dead || !translate_has_room(cpu))
+        return;
+    b->straddles = true;
+    translate_forget(cpu, b);
+    for (unsigned i = 0; i < to->entry_count; i++)
+        b->uops[to->entry[i].uop].fn = to->entry[i].handler;
+    b->translation = NULL;
+    make(cpu, b, to->global); /* no fetch, which might fault: an instruction inside the block is under way */
+}
+
+/* ---- in and out ------------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+void translate_block(struct cpu *cpu, struct block *b)
+{
+    make(cpu, b, engine_key_rights(b->key) < TLB_USER && is_global(cpu, cpu->state.rip));
 }
 
 bool translate_has_room(const struct cpu *cpu)
