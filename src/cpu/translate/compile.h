@@ -111,7 +111,7 @@ void copy_instruction(struct compile *);
 bool branch_is_possible(const struct compile *, const struct insn *);
 void branch_instruction(struct compile *);
 uint8_t *branch_compare_generation(struct compile *c); /* with a constant, at the place answered */
-/* A block that branches to its own start: `top` is a second copy of it, entered from its end with flags and recipe as they are then. */
+/* Whether the block's last instruction is a conditional branch to its own start. */
 bool branch_is_loop(const struct compile *, const struct insn *);
 void branch_poll(struct compile *);                  /* leaves to the block's start for a request; flags can be had */
 void branch_end(struct compile *, unsigned offset);  /* the block just goes on at `offset`           */

@@ -132,7 +132,7 @@ bool copy_is_possible(const struct compile *c, const struct insn *in)
             return false;
     if (in->has_mem && memory_operand(in) == in->nopnd)
         return false;
-    /* in memory only because the encoding can (a homed VVVV register beside an address needs a fourth scratch register) */
+    /* A VVVV register that is kept in memory would need a fourth scratch register beside an address. */
     if (in->has_mem && in->prefix & PFX_VEX && !is_vector(in))
         for (unsigned i = 0; i < in->nopnd; i++)
             if (in->opnd[i].field == FIELD_VVVV && register_of(in->opnd[i].reg) == NO_REGISTER)

@@ -2,7 +2,8 @@
 /* flags.c - where the arithmetic flags are, and their ways from one place to the other. See private.h. */
 #include "cpu/translate/compile.h"
 
-static bool shift_is_zero(const struct insn *in, unsigned count_operand)
+/* A count of 0 changes no flag; one in CL is not known. */
+static bool shift_may_be_zero(const struct insn *in, unsigned count_operand)
 {
     unsigned mask = in->opnd[0].size == 8 ? 63 : 31;
     return !((unsigned)in->imm & mask) || in->opnd[count_operand].kind != OPND_IMM;
@@ -18,9 +19,9 @@ enum flags_effect flags_effect_of(const struct insn *in)
     case OP_PCMPESTRI: case OP_PCMPESTRM: case OP_PCMPISTRI: case OP_PCMPISTRM:
         return EFFECT_SETS;
     case OP_SHL: case OP_SHR: case OP_SAR:
-        return shift_is_zero(in, 1) ? EFFECT_MIXES : EFFECT_SETS;
+        return shift_may_be_zero(in, 1) ? EFFECT_MIXES : EFFECT_SETS;
     case OP_SHLD: case OP_SHRD:
-        return shift_is_zero(in, 2) ? EFFECT_MIXES : EFFECT_SETS;
+        return shift_may_be_zero(in, 2) ? EFFECT_MIXES : EFFECT_SETS;
     case OP_INC: case OP_DEC:
         return EFFECT_SETS_BUT_CARRY;
     default: break;

@@ -130,7 +130,6 @@ static struct fast_tlb *slot_at(struct cpu *cpu, unsigned slot)
     return &cpu->translate.tlb[slot / FAST_TLB_ENTRIES][slot % FAST_TLB_ENTRIES];
 }
 
-
 static void tlb_flush(struct cpu *cpu, bool global_too)
 {
     struct translator *t = cpu->translator;
