@@ -29,10 +29,13 @@ struct stub *stub_new(struct compile *c, uint8_t *jump, uint32_t site)
     return stub;
 }
 
-static void emit_leave_call(struct compile *c, uint32_t site)
+/* A jump: a call would leave an address on the host's return stack, and the returns of whoever called translated code would be mispredicted. */
+static void emit_leave_by(struct compile *c, uint32_t site)
 {
-    emit_call(c->e, c->t->leave);
-    emit_u32(c->e, site);
+    emit_constant(c->e, SCRATCH_0, site);
+    uint8_t *jump = emit_jump(c->e);
+    if (!c->e->full)
+        emit_patch(jump, c->t->leave);
 }
 
 static void emit_stub(struct compile *c, const struct stub *stub)
@@ -49,7 +52,7 @@ static void emit_stub(struct compile *c, const struct stub *stub)
     }
     if (stub->base != NO_REGISTER)
         emit_add_to(e, SCRATCH_1, (unsigned)stub->base, stub->disp);
-    emit_leave_call(c, stub->site);
+    emit_leave_by(c, stub->site);
 }
 
 /* ---- instructions with code of their own ---------------------------------------------------------------------------------------------------------------------------- */
@@ -398,7 +401,7 @@ static void compile_segment(struct compile *c, unsigned number, unsigned end)
         c->u = &c->block->uops[end];
         flags_save(c);
         c->flags = FLAGS_SAVED;
-        emit_leave_call(c, site_new(c, SITE_INTERPRET));
+        emit_leave_by(c, site_new(c, SITE_INTERPRET));
     } else if (!is_branch(&c->in)) {
         branch_end(c, c->block->bytes);
     }
@@ -415,7 +418,7 @@ static void emit_dead(struct compile *c)
     uint32_t site = site_new(c, SITE_LEAVE);
     site_at(c, site)->target = c->block->start;
     c->to->dead = c->e->at;
-    emit_leave_call(c, site);
+    emit_leave_by(c, site);
 }
 
 static void compile_segments(struct compile *c)

@@ -79,7 +79,7 @@ struct translator {
     struct code_memory memory;
     struct emit emit;
     uint8_t *code_start;               /* behind the thunks                                          */
-    uint8_t *leave;                    /* thunk: call it, the site's number follows                  */
+    uint8_t *leave;                    /* thunk: jump there with the site's number in SCRATCH_0        */
     uint8_t *found;                    /* stub: leaves by the SITE_FOUND                              */
     void (*enter)(const void *code);   /* thunk: runs translated code until it leaves                */
     void (*enter_vectors)(const void *code);

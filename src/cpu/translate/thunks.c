@@ -73,13 +73,12 @@ static void *emit_enter(struct cpu *cpu, bool vectors)
     return start;
 }
 
+/* The site's number is in SCRATCH_0. */
 static uint8_t *emit_leave(struct cpu *cpu)
 {
     struct translator *t = cpu->translator;
     struct emit *e = &t->emit;
     uint8_t *start = e->at;
-    emit_pop(e, SCRATCH_0);
-    emit_op_memory(e, false, 0x8b, SCRATCH_0, at_base(SCRATCH_0, 0));
     emit_op_memory(e, false, 0x89, SCRATCH_0, at_absolute(&cpu->translate.site));
     emit_store(e, at_absolute(&cpu->translate.linear), SCRATCH_1);
     for (unsigned i = 0; i < ARRAY_LEN(pinned); i++)
@@ -105,7 +104,7 @@ void thunks_emit(struct cpu *cpu)
     memcpy(&t->enter_vectors, &enter_vectors, sizeof enter_vectors);
     t->leave = emit_leave(cpu);
     t->found = t->emit.at;
-    emit_call(&t->emit, t->leave);
-    emit_u32(&t->emit, SITES_MAX - 1);
+    emit_constant(&t->emit, SCRATCH_0, SITES_MAX - 1);
+    emit_patch(emit_jump(&t->emit), t->leave);
     t->code_start = t->emit.at;
 }

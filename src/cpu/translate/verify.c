@@ -6,7 +6,7 @@
  * of bytes behind a symbol. Proved are:
  *   - every memory operand is absolute in the fields of struct cpu that translated code may read, or write; or in the slot just computed; or symbol + constant + addend with
  *     all its bytes in the range that was compared, and with a tag for stores if it is stored to;
- *   - direct jumps lead to the first byte of an instruction of the same translation, the only calls lead to the thunk that leaves, and an indirect jump goes to the code that
+ *   - direct jumps lead to the first byte of an instruction of the same translation or to the thunk that leaves, there are no calls, and an indirect jump goes to the code that
  *     translate_state.jumps names, after comparisons with its address and tag;
  *   - no other instruction is there than those that the translator copies or writes: none that is privileged, enters a kernel, or touches segments, or RSP but PUSHF with POP.
  * Where code can be entered or jumped to, nothing is known; where an access is tried again after a miss, only what guest registers hold.
@@ -429,13 +429,11 @@ static void check_branch(struct verify *v, const struct insn *in, uint32_t at)
         v->ended = true;
         return;
     }
-    if (in->opnd[0].kind != OPND_REL || (in->op != OP_JMP && in->op != OP_JCC && in->op != OP_CALL)) {
+    if (in->opnd[0].kind != OPND_REL || (in->op != OP_JMP && in->op != OP_JCC)) {
         refuse(v, "a branch that the translator does not write");
         return;
     }
-    if (in->op == OP_CALL) {
-        if (!is_leave(v, in, at))
-            refuse(v, "a call of something else than the way out");
+    if (in->op == OP_JMP && is_leave(v, in, at)) {
         v->ended = true;
         return;
     }
@@ -452,14 +450,11 @@ static void check_branch(struct verify *v, const struct insn *in, uint32_t at)
 
 /* ---- the translation --------------------------------------------------------------------------------------------------------------------------------------------------------- */
 
-/* The length of the instruction at `at`, with what follows a call of the thunk; 0: none. */
+/* The length of the instruction at `at`; 0: none. */
 static unsigned decode_at(const struct verify *v, uint32_t at, struct insn *in)
 {
     int len = insn_decode(v->start + at, v->size - at, CPU_MODE_64, in);
-    if (len <= 0)
-        return 0;
-    unsigned whole = (unsigned)len + (in->op == OP_CALL ? 4 : 0);
-    return whole <= v->size - at ? whole : 0;
+    return len > 0 ? (unsigned)len : 0;
 }
 
 static void find_boundaries(struct verify *v)
