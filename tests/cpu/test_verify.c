@@ -80,12 +80,7 @@ static bool is_own_store(const struct insn *in, const uint8_t *bytes)
     (void)bytes;
     return in->op == OP_MOV && in->has_mem && in->base == INSN_NO_REG && in->index == INSN_NO_REG && in->opnd[0].kind == OPND_MEM;
 }
-/* Behind MOV R10D, imm32. */
-static bool is_leave(const struct insn *in, const uint8_t *bytes)
-{
-    return in->op == OP_JMP && in->opnd[0].kind == OPND_REL && bytes[-6] == 0x41 && bytes[-5] == 0xba;
-}
-
+static bool is_leave(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_CALL; }
 static bool is_indirect(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_JMP && in->has_mem; }
 static bool is_rep(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_STOS; }
 static bool is_any(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->length >= 2; }

@@ -62,9 +62,9 @@ static void miss_stub(struct compile *c, uint8_t *retry, const struct range *r)
     site->size = (uint16_t)r->size;
     site->before = (uint16_t)(r->disp - r->lo);
     site->wants_write = r->write;
-    struct stub *stub = stub_new(c, jump, number);
-    stub->base = r->base;
-    stub->disp = r->disp;
+    site->base = (uint8_t)r->base;
+    site->target = r->disp;
+    stub_new(c, jump, number);
 }
 
 /* The stub of an operand that is not aligned as the instruction wants: E0 knows what is to happen. */

@@ -10,16 +10,18 @@
 
 static uint32_t patch_offset(const struct compile *c, const uint8_t *place) { return (uint32_t)(place - c->t->memory.write); }
 
-/* The stub behind `jump`, which linking will redirect. */
-static struct site *jump_stub(struct compile *c, uint8_t *jump, int32_t target)
+static uint32_t jump_site(struct compile *c, uint8_t *displacement, int32_t target)
 {
     uint32_t number = site_new(c, SITE_JUMP);
-    struct site *site = site_at(c, number);
-    site->target = target;
-    site->patch = patch_offset(c, jump);
-    site->takes_native = c->flags != FLAGS_SAVED;
-    stub_new(c, jump, number);
-    return site;
+    site_at(c, number)->target = target;
+    site_at(c, number)->patch = patch_offset(c, displacement);
+    return number;
+}
+
+/* A jump that stands here, and leaves until it is linked: a CALL of the thunk becomes a JMP (translator.c). */
+static void emit_linked_jump(struct compile *c, int32_t target)
+{
+    site_leave(c, jump_site(c, c->e->at + 1, target));
 }
 
 static void emit_compare_zero(struct emit *e, const void *at)
@@ -42,13 +44,11 @@ static bool may_loop(const struct compile *c, int32_t target)
     return target <= c->block->start;
 }
 
-/* Moves translate_state.page to the page of `target`. */
+/* Moves translate_state.page to the page of `target`. Flags are saved. */
 static void emit_page_move(struct compile *c, int32_t target)
 {
-    struct host_memory page = at_absolute(&c->cpu->translate.page);
-    emit_load(c->e, SCRATCH_0, page);
-    emit_add_to(c->e, SCRATCH_0, SCRATCH_0, target & ~(int32_t)0xfff);
-    emit_store(c->e, page, SCRATCH_0);
+    emit_op_memory(c->e, true, 0x81, 0, at_absolute(&c->cpu->translate.page)); /* ADD qword, imm32 */
+    emit_u32(c->e, (uint32_t)(target & ~(int32_t)0xfff));
 }
 
 uint8_t *branch_compare_generation(struct compile *c)
@@ -68,10 +68,10 @@ static void exit_to_page(struct compile *c, int32_t target)
     c->flags = FLAGS_SAVED;
     if (may_loop(c, target))
         emit_poll(c, target);
-    uint8_t *generation = branch_compare_generation(c), *stale = emit_jump_if(e, CC_NE);
-    struct site *site = jump_stub(c, emit_jump(e), target);
-    site->patch_generation = patch_offset(c, generation);
-    stub_new(c, stale, (uint32_t)(site - c->t->sites));
+    uint8_t *generation = branch_compare_generation(c);
+    uint32_t site = jump_site(c, emit_jump_if(e, CC_E), target); /* while not linked, to what follows */
+    site_at(c, site)->patch_generation = patch_offset(c, generation);
+    site_leave(c, site);
 }
 
 /* To `target`, from the page's start on. */
@@ -88,7 +88,7 @@ static void exit_to(struct compile *c, int32_t target)
     } else if (c->flags == FLAGS_RECIPE) {
         flags_make_native(c);
     }
-    jump_stub(c, emit_jump(c->e), target);
+    emit_linked_jump(c, target);
 }
 
 static int32_t branch_target(const struct compile *c)
@@ -102,7 +102,8 @@ static void emit_jcc(struct compile *c)
     unsigned condition = insn_cond(&c->in);
     flags_make_native(c);
     if (!(target & ~(int32_t)0xfff) && !may_loop(c, target)) {
-        jump_stub(c, emit_jump_if(c->e, condition), target);
+        uint8_t *displacement = emit_jump_if(c->e, condition);
+        stub_new(c, displacement, jump_site(c, displacement, target));
     } else {
         enum flags_place before = c->flags;
         struct recipe recipe = c->recipe;
@@ -135,30 +136,28 @@ void branch_end(struct compile *c, unsigned offset)
 
 static struct fast_jump *jumps_of(const struct compile *c) { return c->cpu->translate.jumps; }
 
-static void emit_interpret_unless(struct compile *c)
-{
-    stub_new(c, emit_jump_if(c->e, CC_NE), site_new(c, SITE_INTERPRET));
-}
+static void emit_interpret_unless(struct compile *c, uint32_t site) { stub_new(c, emit_jump_if(c->e, CC_NE), site); }
 
 /* Looks the target up; afterwards SCRATCH_2 leads to the entry. */
 static void emit_find_target(struct compile *c)
 {
     struct emit *e = c->e;
     const struct cpu *cpu = c->cpu;
+    uint32_t site = site_new(c, SITE_INTERPRET);
     flags_save(c);
     c->flags = FLAGS_SAVED;
     emit_compare_zero(e, (const void *)&cpu->requests);
-    emit_interpret_unless(c);
+    emit_interpret_unless(c, site);
     emit_op_register(e, false, 0x89, SCRATCH_1, SCRATCH_2); /* MOV */
     emit_op_register(e, false, 0xc1, 4, SCRATCH_2);         /* SHL: times the size of an entry */
     emit_byte(e, 5);
     emit_op_register(e, false, 0x81, 4, SCRATCH_2);         /* AND */
     emit_u32(e, (FAST_JUMP_ENTRIES - 1) << 5);
     emit_op_memory(e, true, 0x3b, SCRATCH_1, at_base(SCRATCH_2, (int32_t)(intptr_t)&jumps_of(c)->rip));
-    emit_interpret_unless(c);
+    emit_interpret_unless(c, site);
     emit_load(e, SCRATCH_0, at_absolute(c->to->global ? (const void *)&cpu->translate.kernel_tag : &cpu->fetch_tag));
     emit_op_memory(e, true, 0x3b, SCRATCH_0, at_base(SCRATCH_2, (int32_t)(intptr_t)&jumps_of(c)->tag));
-    emit_interpret_unless(c);
+    emit_interpret_unless(c, site);
 }
 _Static_assert(sizeof(struct fast_jump) == 1 << 5, "emit_find_target() scales by 32");
 

@@ -16,43 +16,52 @@ uint32_t site_new(struct compile *c, enum site_kind kind)
     return t->site_count++;
 }
 
-struct stub *stub_new(struct compile *c, uint8_t *jump, uint32_t site)
+static void site_note_flags(struct compile *c, uint32_t site)
+{
+    site_at(c, site)->flags = (uint8_t)c->flags;
+    site_at(c, site)->recipe = c->recipe;
+}
+
+void stub_new(struct compile *c, uint8_t *jump, uint32_t site)
 {
     if (c->stub_count == STUBS_MAX) {
         c->failed = true;
         c->stub_count = 0;
     }
-    struct stub *stub = &c->stubs[c->stub_count++];
-    *stub = (struct stub){ .jump = jump, .site = site, .save = c->flags == FLAGS_NATIVE || c->flags == FLAGS_RECIPE, .base = NO_REGISTER };
-    if (c->flags == FLAGS_RECIPE)
-        stub->recipe = c->recipe;
-    return stub;
+    c->stubs[c->stub_count++] = (struct stub){ .jump = jump, .site = site };
+    site_note_flags(c, site);
 }
 
 /* A jump: a call would leave an address on the host's return stack, and the returns of whoever called translated code would be mispredicted. */
 static void emit_leave_by(struct compile *c, uint32_t site)
 {
+    site_at(c, site)->stub = (uint32_t)(c->e->at - c->t->memory.write);
     emit_constant(c->e, SCRATCH_0, site);
     uint8_t *jump = emit_jump(c->e);
     if (!c->e->full)
         emit_patch(jump, c->t->leave);
 }
 
+/* Shorter, where it happens seldom. */
+static void emit_leave_call(struct compile *c, uint32_t site)
+{
+    site_at(c, site)->stub = (uint32_t)(c->e->at - c->t->memory.write);
+    emit_call(c->e, c->t->leave_call);
+}
+
+void site_leave(struct compile *c, uint32_t site)
+{
+    site_note_flags(c, site);
+    emit_leave_call(c, site);
+}
+
 static void emit_stub(struct compile *c, const struct stub *stub)
 {
-    struct emit *e = c->e;
     struct site *site = site_at(c, stub->site);
-    if (!e->full)
-        emit_patch(stub->jump, e->at);
     if (!site->stub)
-        site->stub = (uint32_t)(e->at - c->t->memory.write);
-    if (stub->save) {
-        flags_emit_recipe(e, c->cpu, &stub->recipe);
-        flags_emit_save(e, c->cpu);
-    }
-    if (stub->base != NO_REGISTER)
-        emit_add_to(e, SCRATCH_1, (unsigned)stub->base, stub->disp);
-    emit_leave_by(c, stub->site);
+        emit_leave_call(c, stub->site);
+    if (!c->e->full)
+        emit_patch(stub->jump, c->t->memory.write + site->stub);
 }
 
 /* ---- instructions with code of their own ---------------------------------------------------------------------------------------------------------------------------- */
@@ -344,7 +353,7 @@ static void compile_instructions(struct compile *c, unsigned number, unsigned en
 
 static bool is_same_recipe(const struct recipe *a, const struct recipe *b)
 {
-    return a->kind == b->kind && (!a->kind || (a->wide == b->wide && a->size == b->size && a->first == b->first && a->second == b->second && a->value == b->value));
+    return a->kind == b->kind && (!a->kind || (a->size == b->size && a->first == b->first && a->second == b->second && a->value == b->value));
 }
 
 /* A block that ends in a conditional branch to its start. It is written twice, first for whoever enters, then for itself, so that the second copy knows where the
@@ -399,9 +408,9 @@ static void compile_segment(struct compile *c, unsigned number, unsigned end)
     compile_instructions(c, number, end);
     if (end < c->block->count) {
         c->u = &c->block->uops[end];
-        flags_save(c);
-        c->flags = FLAGS_SAVED;
-        emit_leave_by(c, site_new(c, SITE_INTERPRET));
+        uint32_t site = site_new(c, SITE_INTERPRET);
+        site_note_flags(c, site);
+        emit_leave_by(c, site);
     } else if (!is_branch(&c->in)) {
         branch_end(c, c->block->bytes);
     }
@@ -410,15 +419,6 @@ static void compile_segment(struct compile *c, unsigned number, unsigned end)
 static bool is_worth_it(const struct compile *c, unsigned number, unsigned end)
 {
     return (end > number && c->cpu->vm->hot == 1 /* a test's wish */) || end - number >= SEGMENT_MIN || (end == c->block->count && end > number);
-}
-
-static void emit_dead(struct compile *c)
-{
-    c->u = &c->block->uops[0];
-    uint32_t site = site_new(c, SITE_LEAVE);
-    site_at(c, site)->target = c->block->start;
-    c->to->dead = c->e->at;
-    emit_leave_by(c, site);
 }
 
 static void compile_segments(struct compile *c)
@@ -445,19 +445,15 @@ struct translation *compile_block(struct cpu *cpu, struct block *b, bool global)
 {
     struct translator *t = cpu->translator;
     struct translation *to = &t->records[t->record_count];
-    *to = (struct translation){ .block = b };
     struct compile c = { .cpu = cpu, .t = t, .e = &t->emit, .block = b, .to = to };
     uint8_t *start = t->emit.at;
     uint32_t sites = t->site_count;
+    *to = (struct translation){ .block = b, .start = start, .first_site = sites };
     to->vectors = segment_has_vectors(&c);
     to->global = global;
     compile_segments(&c);
     for (unsigned i = 0; i < c.stub_count && !c.failed; i++)
         emit_stub(&c, &c.stubs[i]);
-    if (to->entry_count)
-        emit_dead(&c);
-    to->start = start;
-    to->first_site = sites;
     to->end = t->emit.at;
     if (c.failed || t->emit.full || !to->entry_count || (cpu->vm->verify && !is_proved(&c))) {
         t->emit.at = start;

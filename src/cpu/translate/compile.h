@@ -5,24 +5,6 @@
 
 #include "cpu/translate/private.h"
 
-/* Where the guest's arithmetic flags are. */
-enum flags_place {
-    FLAGS_NATIVE, /* RFLAGS only                                             */
-    FLAGS_SAVED,  /* translate_state.flags only                              */
-    FLAGS_BOTH,
-    FLAGS_RECIPE, /* in neither: compile.recipe brings them back             */
-};
-
-/* How to bring the flags back: an instruction that sets them all from registers that still hold what they held. */
-struct recipe {
-    bool wide;
-    uint8_t size;         /* operand bytes: 1, 2, 4, 8                                  */
-    enum recipe_kind { RECIPE_NONE, RECIPE_COMPARE, RECIPE_TEST, RECIPE_ADD, RECIPE_SUBTRACT,
-        RECIPE_INCREMENT, RECIPE_DECREMENT /* and CF is in translate_state.flags */ } kind;
-    int first, second;    /* host registers; second NO_REGISTER: `value`               */
-    int32_t value;        /* ADD, SUBTRACT: first is the result, value was added        */
-};
-
 /* What an instruction does to the arithmetic flags. */
 enum flags_effect {
     EFFECT_NONE,
@@ -51,10 +33,6 @@ struct plan { struct member operand, stack; };      /* of an instruction: its Mo
 struct stub {
     uint8_t *jump;         /* the displacement that leads to it, writable view           */
     uint32_t site;
-    bool save;             /* flags are in RFLAGS: save them                             */
-    struct recipe recipe;  /* or are to be made first                                    */
-    int base;              /* SITE_READ, SITE_WRITE: SCRATCH_1 = base + disp             */
-    int32_t disp;
 };
 
 struct compile {
@@ -87,7 +65,6 @@ void flags_before(struct compile *, enum flags_effect);
 void flags_after(struct compile *, const struct insn *, enum flags_effect);
 void flags_register_changes(struct compile *, int host_register); /* before an instruction that changes it */
 void flags_emit_save(struct emit *, struct cpu *);
-void flags_emit_recipe(struct emit *, struct cpu *, const struct recipe *);
 bool flags_need_carry_only(const struct compile *, enum flags_effect);
 
 /* access.c */
@@ -127,7 +104,8 @@ void plan_segment(struct compile *, unsigned number, unsigned end);
 bool compile_is_quiet(const struct insn *);          /* does nothing                          */
 bool compile_take(struct compile *, unsigned number);
 uint32_t site_new(struct compile *, enum site_kind);
-struct stub *stub_new(struct compile *, uint8_t *jump, uint32_t site); /* with the flags as they are now */
+void stub_new(struct compile *, uint8_t *jump, uint32_t site); /* with the flags as they are now; several jumps may lead to a site, with the same flags */
+void site_leave(struct compile *, uint32_t site);    /* leaves here */
 static inline struct site *site_at(const struct compile *c, uint32_t site) { return &c->t->sites[site]; }
 
 #endif

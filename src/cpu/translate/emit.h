@@ -163,4 +163,12 @@ static inline void emit_patch(uint8_t *place, const uint8_t *target)
     store_le32(place, (uint32_t)(target - (place + 4)));
 }
 
+static inline void emit_call(struct emit *e, const uint8_t *target)
+{
+    emit_byte(e, 0xe8);
+    emit_u32(e, 0);
+    if (!e->full)
+        emit_patch(e->at - 4, target);
+}
+
 #endif

@@ -54,7 +54,7 @@ static void emit_recipe_op(struct emit *e, const struct recipe *r, unsigned opco
     bool test = opcode == 0x85, byte = r->size == 1;
     if (r->size == 2)
         emit_byte(e, 0x66);
-    unsigned rex = (r->wide ? 8u : 0) | (first > 7 ? 1u : 0) | (r->second > 7 ? 4u : 0);
+    unsigned rex = (r->size == 8 ? 8u : 0) | (first > 7 ? 1u : 0) | (r->second > 7 ? 4u : 0);
     if (!rex && byte && (first > 3 || r->second > 3))
         rex = 0x40; /* SPL .. DIL */
     if (rex)
@@ -81,7 +81,7 @@ static void emit_carry(struct emit *e, struct cpu *cpu)
     emit_byte(e, 0);
 }
 
-void flags_emit_recipe(struct emit *e, struct cpu *cpu, const struct recipe *r)
+static void emit_recipe(struct emit *e, struct cpu *cpu, const struct recipe *r)
 {
     switch (r->kind) {
     case RECIPE_COMPARE: emit_recipe_op(e, r, 0x39, r->first); break;
@@ -99,18 +99,37 @@ void flags_emit_recipe(struct emit *e, struct cpu *cpu, const struct recipe *r)
     case RECIPE_INCREMENT: case RECIPE_DECREMENT: {
         int32_t back = r->kind == RECIPE_INCREMENT ? -1 : 1;
         emit_carry(e, cpu);
-        emit_op_memory(e, r->wide, 0x8d, SCRATCH_0, at_base(r->first, back));
-        emit_op_register(e, r->wide, 0xff, r->kind == RECIPE_DECREMENT, SCRATCH_0);
+        emit_op_memory(e, r->size == 8, 0x8d, SCRATCH_0, at_base(r->first, back));
+        emit_op_register(e, r->size == 8, 0xff, r->kind == RECIPE_DECREMENT, SCRATCH_0);
         break;
     }
     case RECIPE_NONE: break;
     }
 }
 
+/* The guest's register that a host register holds; both have the same number but for RSP. */
+static uint64_t value_of(const struct cpu *cpu, int host) { return cpu->state.gpr[host == GUEST_RSP ? REG_RSP : host]; }
+
+uint32_t flags_of_recipe(struct cpu *cpu, const struct recipe *r)
+{
+    unsigned shift = 64 - 8u * r->size;
+    uint64_t a = value_of(cpu, r->first), b = r->second == NO_REGISTER ? (uint64_t)(int64_t)r->value : value_of(cpu, r->second);
+    uint32_t carry = (uint32_t)cpu->translate.flags & FLAG_CF;
+    switch (r->kind) {
+    case RECIPE_COMPARE:   cc_set(cpu, CC_SUB, shift, a, a - b); break;
+    case RECIPE_TEST:      cc_set_result(cpu, shift, a & b, 0); break;
+    case RECIPE_ADD:       cc_set(cpu, CC_ADD, shift, a - b, a); break;
+    case RECIPE_SUBTRACT:  cc_set(cpu, CC_SUB, shift, a + b, a); break;
+    case RECIPE_INCREMENT: cc_set(cpu, CC_ADD, shift, a - 1, a); return (cc_arith(cpu) & ~(uint32_t)FLAG_CF) | carry;
+    default:               cc_set(cpu, CC_SUB, shift, a + 1, a); return (cc_arith(cpu) & ~(uint32_t)FLAG_CF) | carry;
+    }
+    return cc_arith(cpu);
+}
+
 void flags_make_native(struct compile *c)
 {
     if (c->flags == FLAGS_RECIPE) {
-        flags_emit_recipe(c->e, c->cpu, &c->recipe);
+        emit_recipe(c->e, c->cpu, &c->recipe);
         c->flags = FLAGS_NATIVE;
     } else if (c->flags == FLAGS_SAVED) {
         emit_restore(c->e, c->cpu);
@@ -172,13 +191,13 @@ static bool is_pinned(const struct insn_opnd *o) { return o->kind == OPND_GPR &&
 static struct recipe recipe_of(const struct insn *in)
 {
     const struct insn_opnd *to = &in->opnd[0], *from = &in->opnd[1];
-    struct recipe r = { .wide = to->size == 8, .size = to->size, .second = NO_REGISTER };
+    struct recipe r = { .size = to->size, .second = NO_REGISTER };
     if (!is_pinned(to) || (from->kind != OPND_IMM && !is_pinned(from)))
         from = NULL;
     bool logic = in->op == OP_AND || in->op == OP_OR || in->op == OP_XOR;
     if (!is_pinned(to) || (!from && !logic))
         return r;
-    r.first = register_of(to->reg);
+    r.first = (int8_t)register_of(to->reg);
     if (logic) { /* the flags follow from the result alone */
         r.second = r.first;
         r.kind = RECIPE_TEST;
@@ -187,7 +206,7 @@ static struct recipe recipe_of(const struct insn *in)
     if (from->kind == OPND_IMM)
         r.value = (int32_t)in->imm;
     else
-        r.second = register_of(from->reg);
+        r.second = (int8_t)register_of(from->reg);
     if (in->op == OP_CMP)
         r.kind = RECIPE_COMPARE;
     else if (in->op == OP_TEST)
@@ -200,10 +219,10 @@ static struct recipe recipe_of(const struct insn *in)
 static struct recipe recipe_of_step(const struct insn *in)
 {
     const struct insn_opnd *to = &in->opnd[0];
-    struct recipe r = { .wide = to->size == 8, .size = to->size, .second = NO_REGISTER };
+    struct recipe r = { .size = to->size, .second = NO_REGISTER };
     if (!is_pinned(to) || to->size < 4)
         return r;
-    r.first = register_of(to->reg);
+    r.first = (int8_t)register_of(to->reg);
     r.kind = in->op == OP_INC ? RECIPE_INCREMENT : RECIPE_DECREMENT;
     return r;
 }

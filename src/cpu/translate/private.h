@@ -30,10 +30,29 @@ enum {
     CODE_BYTES = 32 << 20,        /* of the code cache of one vCPU                                  */
     CODE_BLOCK_MAX = 32 << 10,    /* room that a block's translation always finds                   */
     SITES_MAX = 1 << 19,          /* the last is the one of `found`                                  */
+    SITE_BY_CALL = SITES_MAX,     /* left by leave_call: translate_state.left_at tells                */
     ENTRIES_MAX = 8,              /* of one translation: its start, and behind what E0 did for it   */
     SEGMENT_MIN = 3,              /* instructions between two that E0 does, to be worth an entry    */
     MXCSR_MASKS = 0x1f80,
     STRADDLES_MAX = 50,           /* ranges that crossed a page, until a block is compiled without groups */
+};
+
+/* Where the guest's arithmetic flags are. */
+enum flags_place {
+    FLAGS_NATIVE, /* RFLAGS only                                             */
+    FLAGS_SAVED,  /* translate_state.flags only                              */
+    FLAGS_BOTH,
+    FLAGS_RECIPE, /* in neither: a recipe brings them back                   */
+};
+
+enum recipe_kind { RECIPE_NONE, RECIPE_COMPARE, RECIPE_TEST, RECIPE_ADD, RECIPE_SUBTRACT,
+    RECIPE_INCREMENT, RECIPE_DECREMENT /* and CF is in translate_state.flags */ };
+
+/* How to bring the flags back: an instruction that sets them all from registers that still hold what they held. */
+struct recipe {
+    uint8_t kind, size;    /* operand bytes: 1, 2, 4, 8                                  */
+    int8_t first, second;  /* host registers; second NO_REGISTER: `value`               */
+    int32_t value;         /* ADD, SUBTRACT: first is the result, value was added        */
 };
 
 /* A place where translated code is left. */
@@ -47,13 +66,15 @@ enum site_kind {
 
 struct site {
     uint8_t kind, uop;
-    bool takes_native;                 /* SITE_JUMP: flags are in RFLAGS when linked                 */
+    uint8_t flags;                     /* enum flags_place: where the guest's are                    */
+    uint8_t base;                      /* SITE_READ, SITE_WRITE: the access is at this host register + target; SCRATCH_1: plain  */
     bool wants_write;                  /* SITE_READ, SITE_WRITE: the entry must be one for stores    */
     uint16_t size, before;             /* bytes looked up; of these, before the access itself        */
+    struct recipe recipe;
     int32_t target;                    /* from translate_state.page on                               */
-    uint32_t resume;                   /* offset in the code memory                                  */
+    uint32_t resume;                   /* offset in the code memory, as the next three               */
     uint32_t patch, patch_generation;  /* SITE_JUMP: the displacement; the generation compared, 0: none */
-    uint32_t stub;                     /* where the displacement leads while not linked              */
+    uint32_t stub;                     /* the CALL of the thunk that leaves. SITE_JUMP: the displacement leads there, or is part of it, while not linked */
     struct translation *owner, *to;    /* to: linked with                                            */
     struct site *next, *previous;      /* in to->incoming                                            */
 };
@@ -65,7 +86,6 @@ struct translation {
     uint8_t *native, *saved, *native_live, *saved_live;
     uint8_t *start, *end;              /* all of its code                                            */
     uint32_t first_site;               /* its own are those from here on                             */
-    uint8_t *dead;                     /* stub that leaves to the start                              */
     struct site *incoming;
     unsigned straddled;                /* how often a range looked up crossed a page                 */
     bool vectors;                      /* wants vectors_live                                         */
@@ -80,6 +100,7 @@ struct translator {
     struct emit emit;
     uint8_t *code_start;               /* behind the thunks                                          */
     uint8_t *leave;                    /* thunk: jump there with the site's number in SCRATCH_0        */
+    uint8_t *leave_call;               /* thunk: call it; the site is the one with that call. Shorter, and slower: the host takes its RET for another  */
     uint8_t *found;                    /* stub: leaves by the SITE_FOUND                              */
     void (*enter)(const void *code);   /* thunk: runs translated code until it leaves                */
     void (*enter_vectors)(const void *code);
@@ -102,6 +123,9 @@ struct translator {
 
 /* thunks.c: the code that enters and leaves translated code. */
 void thunks_emit(struct cpu *);
+
+/* flags.c: what a recipe says, after translated code was left. */
+uint32_t flags_of_recipe(struct cpu *, const struct recipe *);
 
 /* inspect.c: before the sites go; when a translation was made, whose code begins at `start` (writable view) and ends at emit.at. */
 void inspect_flush(struct translator *);

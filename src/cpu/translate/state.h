@@ -29,6 +29,8 @@ struct translate_state {
     uint64_t host_stack;    /* of whoever called translated code                                      */
     uint64_t kernel_tag;    /* fetch_tag without what a change of the local translations moves        */
     uint32_t site;          /* where translated code was left: index into the translator's sites      */
+    uint64_t left_at;       /* or the address behind the site's call                                  */
+    uint64_t host_flags;    /* RFLAGS then                                                            */
     uint32_t host_mxcsr;
     uint32_t vectors_live;  /* the guest's vector registers and MXCSR are in the host's               */
     struct fast_tlb tlb[FAST_TLB_SETS][FAST_TLB_ENTRIES];

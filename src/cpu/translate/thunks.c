@@ -55,6 +55,8 @@ static void emit_vectors_out(struct emit *e, struct cpu *cpu, bool ymm)
         emit_bytes(e, "\xc5\xf8\x77", 3); /* VZEROUPPER: the ABI's state between functions */
 }
 
+static struct host_memory at_stack(int32_t disp) { return at_base(RSP, disp); }
+
 static void *emit_enter(struct cpu *cpu, bool vectors)
 {
     struct translator *t = cpu->translator;
@@ -74,12 +76,22 @@ static void *emit_enter(struct cpu *cpu, bool vectors)
 }
 
 /* The site's number is in SCRATCH_0. */
-static uint8_t *emit_leave(struct cpu *cpu)
+/* [RSP]: the way out of a CALL must not leave an address on the host's return stack, for the returns of whoever called translated code would be mispredicted. */
+static void emit_leave(struct cpu *cpu)
 {
     struct translator *t = cpu->translator;
     struct emit *e = &t->emit;
-    uint8_t *start = e->at;
+    t->leave_call = e->at;
+    emit_load(e, SCRATCH_0, at_stack(0));
+    emit_store(e, at_absolute(&cpu->translate.left_at), SCRATCH_0);
+    emit_bytes(e, "\x4c\x8d\x15\x05\x00\x00\x00", 7); /* LEA R10, [RIP + 5]: behind the RET */
+    emit_store(e, at_stack(0), SCRATCH_0);
+    emit_byte(e, 0xc3);
+    emit_constant(e, SCRATCH_0, SITE_BY_CALL);
+    t->leave = e->at;
     emit_op_memory(e, false, 0x89, SCRATCH_0, at_absolute(&cpu->translate.site));
+    emit_byte(e, 0x9c); /* PUSHFQ; POP */
+    emit_op_memory(e, false, 0x8f, 0, at_absolute(&cpu->translate.host_flags));
     emit_store(e, at_absolute(&cpu->translate.linear), SCRATCH_1);
     for (unsigned i = 0; i < ARRAY_LEN(pinned); i++)
         emit_store(e, at_absolute(&cpu->state.gpr[pinned[i][0]]), pinned[i][1]);
@@ -93,7 +105,6 @@ static uint8_t *emit_leave(struct cpu *cpu)
     for (unsigned i = ARRAY_LEN(kept); i-- > 0;)
         emit_pop(e, kept[i]);
     emit_byte(e, 0xc3);
-    return start;
 }
 
 void thunks_emit(struct cpu *cpu)
@@ -102,7 +113,7 @@ void thunks_emit(struct cpu *cpu)
     void *enter = emit_enter(cpu, false), *enter_vectors = emit_enter(cpu, true);
     memcpy(&t->enter, &enter, sizeof enter); /* ISO C has no cast from an object's to a function's pointer */
     memcpy(&t->enter_vectors, &enter_vectors, sizeof enter_vectors);
-    t->leave = emit_leave(cpu);
+    emit_leave(cpu);
     t->found = t->emit.at;
     emit_constant(&t->emit, SCRATCH_0, SITES_MAX - 1);
     emit_patch(emit_jump(&t->emit), t->leave);

@@ -71,7 +71,7 @@ int translate_new(struct cpu *cpu, const char **why, struct err *err)
         return 0;
     }
     cpu->translator = t;
-    t->sites[SITES_MAX - 1].kind = SITE_FOUND;
+    t->sites[SITES_MAX - 1] = (struct site){ .kind = SITE_FOUND, .flags = FLAGS_SAVED };
     host_features(t->features);
     t->avx = t->features[FEATURE_AVX / 64] >> FEATURE_AVX % 64 & 1;
     t->lock = cpu->vm->cpu_count > 1;
@@ -231,10 +231,18 @@ static void tlb_put(struct cpu *cpu, const struct tlb_entry *e, uint64_t linear)
     f->info = TLB_INFO_LISTED | (e->info & TLB_INFO_GLOBAL);
 }
 
+/* The linear address that missed. */
+static uint64_t address_left(const struct cpu *cpu, const struct site *site)
+{
+    if (site->base == SCRATCH_1)
+        return cpu->translate.linear + (uint64_t)(int64_t)site->target;
+    return cpu->state.gpr[site->base == GUEST_RSP ? REG_RSP : site->base] + (uint64_t)(int64_t)site->target;
+}
+
 /* After a miss: true when the access can be tried again. May raise the guest's page fault: the state is that of `u`. */
 static bool tlb_fill(struct cpu *cpu, const struct site *site, const struct uop *u)
 {
-    uint64_t linear = cpu->translate.linear, page = linear & TLB_PAGE_MASK, first = linear - site->before;
+    uint64_t linear = address_left(cpu, site), page = linear & TLB_PAGE_MASK, first = linear - site->before;
     bool write = site->kind == SITE_WRITE;
     cpu->translator->statistics.misses++;
     if ((first & TLB_PAGE_MASK) != page || ((first + site->size - 1) & TLB_PAGE_MASK) != page) {
@@ -267,11 +275,25 @@ static bool tlb_fill(struct cpu *cpu, const struct site *site, const struct uop 
 
 static uint8_t *code_at(const struct translator *t, uint32_t offset) { return t->memory.write + offset; }
 
+enum { CALL = 0xe8, JMP = 0xe9, CALL_BYTES = 5 };
+
+/* Whether the jump and the call that leaves are the same bytes. */
+static bool jumps_in_place(const struct site *site) { return site->patch == site->stub + 1; }
+
+static void put_leave_call(const struct translator *t, uint8_t *at)
+{
+    *at = CALL;
+    emit_patch(at + 1, t->leave_call);
+}
+
 static void site_unlink(struct translator *t, struct site *site)
 {
     if (!site->to)
         return;
-    emit_patch(code_at(t, site->patch), code_at(t, site->stub));
+    if (jumps_in_place(site))
+        put_leave_call(t, code_at(t, site->stub));
+    else
+        emit_patch(code_at(t, site->patch), code_at(t, site->stub));
     if (site->previous)
         site->previous->next = site->next;
     else
@@ -310,7 +332,10 @@ static void site_link(struct cpu *cpu, struct site *site, struct translation *to
     }
     site_unlink(t, site);
     bool live = from->vectors;
-    emit_patch(code_at(t, site->patch), site->takes_native ? (live ? to->native_live : to->native) : live ? to->saved_live : to->saved);
+    bool native = site->flags != FLAGS_SAVED;
+    emit_patch(code_at(t, site->patch), native ? (live ? to->native_live : to->native) : live ? to->saved_live : to->saved);
+    if (jumps_in_place(site))
+        *code_at(t, site->stub) = JMP;
     site->to = to;
     site->previous = NULL;
     site->next = to->incoming;
@@ -339,8 +364,7 @@ void translate_forget(struct cpu *cpu, struct block *b)
         return;
     while (to->incoming)
         site_unlink(t, to->incoming);
-    *to->saved = 0xe9; /* an indirect branch may still know it */
-    emit_patch(to->saved + 1, to->dead);
+    put_leave_call(t, to->saved); /* an indirect branch may still know it */
     if (t->link && t->link->owner == to)
         t->link = NULL;
 }
@@ -414,7 +438,45 @@ static void run(struct cpu *cpu, const uint8_t *code, bool vectors)
 {
     struct translator *t = cpu->translator;
     (vectors ? t->enter_vectors : t->enter)(code + t->emit.run);
-    cc_set_known(cpu, (uint32_t)cpu->translate.flags);
+}
+
+/* The translation that the offset lies in: records are in the order of their code. */
+static const struct translation *translation_at(const struct translator *t, uint32_t offset)
+{
+    uint32_t low = 0, high = t->record_count;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if ((uint32_t)(t->records[middle].start - t->memory.write) <= offset)
+            low = middle;
+        else
+            high = middle;
+    }
+    return &t->records[low];
+}
+
+/* By which site translated code was left. NULL: by the call in place of a dead translation's start, whose block is *dead. */
+static struct site *site_left(struct cpu *cpu, struct block **dead)
+{
+    struct translator *t = cpu->translator;
+    uint32_t stub = (uint32_t)(cpu->translate.left_at - (uintptr_t)t->memory.run) - CALL_BYTES;
+    if (cpu->translate.site != SITE_BY_CALL)
+        return &t->sites[cpu->translate.site];
+    const struct translation *from = translation_at(t, stub);
+    uint32_t end = from + 1 < t->records + t->record_count ? from[1].first_site : t->site_count;
+    for (uint32_t i = from->first_site; i < end; i++)
+        if (t->sites[i].stub == stub)
+            return &t->sites[i];
+    *dead = from->block;
+    return NULL;
+}
+
+static uint32_t flags_left(struct cpu *cpu, const struct site *site)
+{
+    switch (site ? site->flags : FLAGS_SAVED) {
+    case FLAGS_NATIVE: return (uint32_t)cpu->translate.host_flags;
+    case FLAGS_RECIPE: return flags_of_recipe(cpu, &site->recipe);
+    default:           return (uint32_t)cpu->translate.flags;
+    }
 }
 
 /* The state at the start of the site's instruction. */
@@ -445,7 +507,14 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
     const uint8_t *code = entry_of(to, number);
     for (;;) {
         run(cpu, code, to->vectors);
-        struct site *site = &t->sites[cpu->translate.site];
+        struct block *dead = NULL;
+        struct site *site = site_left(cpu, &dead);
+        cc_set_known(cpu, flags_left(cpu, site));
+        if (!site) {
+            cpu->state.rip = cpu->translate.page + dead->start;
+            t->statistics.left_request++;
+            return NULL;
+        }
         to = site->owner;
         switch (site->kind) {
         case SITE_JUMP:
@@ -470,7 +539,7 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
         default: break;
         }
         t->statistics.left_interpret++;
-        t->left[cpu->translate.site]++;
+        t->left[site - t->sites]++;
         return interpret_at(cpu, site);
     }
 }

@@ -6,8 +6,8 @@
  * of bytes behind a symbol. Proved are:
  *   - every memory operand is absolute in the fields of struct cpu that translated code may read, or write; or in the slot just computed; or symbol + constant + addend with
  *     all its bytes in the range that was compared, and with a tag for stores if it is stored to;
- *   - direct jumps lead to the first byte of an instruction of the same translation or to the thunk that leaves, there are no calls, and an indirect jump goes to the code that
- *     translate_state.jumps names, after comparisons with its address and tag;
+ *   - direct jumps lead to the first byte of an instruction of the same translation or to the thunk that leaves, the only calls lead to its other entry, and an indirect
+ *     jump goes to the code that translate_state.jumps names, after comparisons with its address and tag;
  *   - no other instruction is there than those that the translator copies or writes: none that is privileged, enters a kernel, or touches segments, or RSP but PUSHF with POP.
  * Where code can be entered or jumped to, nothing is known; where an access is tried again after a miss, only what guest registers hold.
  *
@@ -135,7 +135,7 @@ static bool may_read(const struct cpu *cpu, uint64_t address, unsigned size)
 static bool may_write(const struct cpu *cpu, uint64_t address, unsigned size)
 {
     const struct translate_state *t = &cpu->translate;
-    if (IS_IN(t->host_stack) || IS_IN(t->kernel_tag) || IS_IN(t->site) || IS_IN(t->host_mxcsr))
+    if (IS_IN(t->host_stack) || IS_IN(t->kernel_tag) || IS_IN(t->site) || IS_IN(t->left_at) || IS_IN(t->host_flags) || IS_IN(t->host_mxcsr))
         return false;
     return IS_IN(cpu->state.gpr) || IS_IN(cpu->state.vec) || IS_IN(cpu->state.mxcsr) || IS_IN(cpu->state.x87) || is_inside(address, size, t, offsetof(struct translate_state, tlb));
 }
@@ -417,7 +417,7 @@ static void check_ordinary(struct verify *v, const struct insn *in)
 
 static int64_t target_of(const struct insn *in, uint32_t at) { return (int64_t)at + in->length + in->imm; }
 
-static bool is_leave(const struct verify *v, const struct insn *in, uint32_t at) { return v->start + target_of(in, at) == v->c->t->leave; }
+static bool target_is(const struct verify *v, const struct insn *in, uint32_t at, const uint8_t *code) { return v->start + target_of(in, at) == code; }
 
 static void check_branch(struct verify *v, const struct insn *in, uint32_t at)
 {
@@ -429,11 +429,17 @@ static void check_branch(struct verify *v, const struct insn *in, uint32_t at)
         v->ended = true;
         return;
     }
-    if (in->opnd[0].kind != OPND_REL || (in->op != OP_JMP && in->op != OP_JCC)) {
+    if (in->opnd[0].kind != OPND_REL || (in->op != OP_JMP && in->op != OP_JCC && in->op != OP_CALL)) {
         refuse(v, "a branch that the translator does not write");
         return;
     }
-    if (in->op == OP_JMP && is_leave(v, in, at)) {
+    if (in->op == OP_JMP && target_is(v, in, at, v->c->t->leave)) {
+        v->ended = true;
+        return;
+    }
+    if (in->op == OP_CALL) {
+        if (!target_is(v, in, at, v->c->t->leave_call))
+            refuse(v, "a call of something else than the way out");
         v->ended = true;
         return;
     }
@@ -488,7 +494,7 @@ static void find_ways_in(struct verify *v)
 {
     const struct translation *to = v->c->to;
     const struct translator *t = v->c->t;
-    const uint8_t *const ways[] = { to->native, to->saved, to->native_live, to->saved_live, to->dead };
+    const uint8_t *const ways[] = { to->native, to->saved, to->native_live, to->saved_live };
     for (unsigned i = 0; i < ARRAY_LEN(ways); i++)
         mark(v, v->label, ways[i]);
     for (unsigned i = 0; i < to->entry_count; i++)
