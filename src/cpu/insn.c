@@ -53,9 +53,18 @@ static bool op_pushes(enum insn_op op)
     return op == OP_PUSH || op == OP_PUSH_SEG || op == OP_PUSHA || op == OP_PUSHF || op == OP_CALL || op == OP_CALL_FAR || op == OP_ENTER;
 }
 
+bool insn_only_reads(const struct insn *in)
+{
+    switch (in->op) {
+    case OP_IMUL: return in->nopnd == 1;
+    case OP_FADD: case OP_FMUL: case OP_FSUB: case OP_FSUBR: case OP_FDIV: case OP_FDIVR: return in->has_mem;
+    default: return false;
+    }
+}
+
 bool insn_writes_memory(const struct insn *in)
 {
-    unsigned flags = insn_op_flags(in->op);
+    unsigned flags = insn_only_reads(in) ? 0 : insn_op_flags(in->op);
     for (unsigned i = 0; i < in->nopnd && i < 2; i++) {
         unsigned kind = in->opnd[i].kind;
         if ((flags & (i ? OPF_WRITES_OPND1 : OPF_WRITES_OPND0)) && kind >= OPND_MEM && kind <= OPND_MEM_DI)

@@ -142,6 +142,9 @@ unsigned insn_op_feature(enum insn_op op);
 /* Lower-case name of a feature ("sse41"). Static storage. */
 const char *insn_feature_name(enum insn_feature feature);
 
+/* Whether this form only reads its operand 0, which other forms of its operation write: IMUL of one operand, x87 arithmetic on memory. */
+bool insn_only_reads(const struct insn *in);
+
 /* Whether executing `in` may store to memory (explicitly, on the stack, or through rDI). */
 bool insn_writes_memory(const struct insn *in);
 

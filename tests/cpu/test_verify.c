@@ -14,7 +14,9 @@
 
 /* Loads, stores, a range of accesses off one register, the stack, a vector, a division, string, and a branch to a register. */
 GUEST_PROGRAM(verify_program, "mov %rax, 8(%rbx); mov 16(%rbx), %rcx; add %rcx, 24(%rbx); push %rax; movups (%rbx), %xmm0; movaps %xmm0, (%rsi); lock incl (%rdi,%r10,4);"
-                              "mov $7, %ecx; xor %edx, %edx; div %rcx; sete %al; pop %r15; cmp %r15, %rax; rep stosb; jmp *%r9");
+                              "mov $7, %ecx; xor %edx, %edx; div %rcx; "
+                              "fldl 40(%rbx); fstpt 48(%rbx); fadds 40(%rbx); fldcw 64(%rbx); paddb 40(%rbx), %mm1; "
+                              "fnstsw %ax; sete %al; pop %r15; cmp %r15, %rax; rep stosb; jmp *%r9");
 
 struct rig { struct guest g; struct compile c; uint8_t *start, *end; };
 
@@ -37,7 +39,9 @@ static int make(void **state)
     struct cpu_state *s = &cpu->state;
     s->gpr[REG_RBX] = s->gpr[REG_RSI] = s->gpr[REG_RDI] = 0x300000;
     s->gpr[9] = 0x400000;
+    s->x87.fcw = 0x37f;
     r->g.bytes[0x400000] = 0xf4;
+    store_le16(r->g.bytes + 0x300040, 0x37f); /* FLDCW's */
     assert_int_equal(guest_run(&r->g, 0), HY_EXIT_HALT);
     s->rip = GUEST_CODE; /* it was translated when it first ran */
     struct block *b = block_find(cpu);
@@ -200,7 +204,7 @@ static void foreign_instructions_are_found(void **state)
 {
     static const char foreign[][2] = { "\x0f\x05" /* SYSCALL */, "\xcd\x80" /* INT */, "\xe4\x10" /* IN */, "\xe6\x10" /* OUT */, "\x54\x90" /* PUSH RSP */, "\xc3\x90" /* RET */,
         "\xf4\x90" /* HLT */, "\x0f\x0b" /* UD2 */, "\x9c\x90" /* PUSHF alone */, "\x9d\x90" /* POPF */, "\xa4\x90" /* MOVSB */, "\x8e\xd8" /* MOV DS */, "\xff\xe0" /* JMP RAX */,
-        "\xfc\xfd" /* CLD, STD */, "\xd9\xe8" /* FLD1 */, "\x89\xc4" /* MOV ESP, EAX */, "\x8b\x00" /* MOV EAX, [RAX] */ };
+        "\xfc\xfd" /* CLD, STD */, "\xdb\xe3" /* FNINIT */, "\xd9\x28" /* FLDCW [RAX] */, "\x89\xc4" /* MOV ESP, EAX */, "\x8b\x00" /* MOV EAX, [RAX] */ };
     const struct rig *r = *state;
     struct insn in;
     if (!r->start)

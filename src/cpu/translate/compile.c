@@ -12,7 +12,7 @@ uint32_t site_new(struct compile *c, enum site_kind kind)
         c->failed = true;
         return 0;
     }
-    t->sites[t->site_count] = (struct site){ .kind = (uint8_t)kind, .uop = c->u->number, .owner = c->to };
+    t->sites[t->site_count] = (struct site){ .kind = (uint8_t)kind, .uop = c->u->number, .owner = c->to, .x87_last = c->x87_last };
     return t->site_count++;
 }
 
@@ -214,7 +214,7 @@ static bool is_possible(const struct compile *c, const struct insn *in)
     case OP_MOVS: case OP_STOS: return string_is_possible(in);
     case OP_JCC: case OP_JMP: case OP_CALL: case OP_RET: return branch_is_possible(c, in);
     case OP_BSWAP: return in->opsize >= 4 && copy_is_possible(c, in);
-    default: return copy_is_possible(c, in);
+    default: return copy_is_possible(c, in) || x87_is_possible(c, in);
     }
 }
 
@@ -232,8 +232,16 @@ static void compile_instruction(struct compile *c)
     case OP_LEA:   emit_lea_guest(c); break;
     case OP_DIV: case OP_IDIV: emit_divide(c); break;
     case OP_MOVS: case OP_STOS: string_instruction(c); break;
-    case OP_JCC: case OP_JMP: case OP_CALL: case OP_RET: branch_instruction(c); break;
-    default: copy_instruction(c); break;
+    case OP_JCC: case OP_JMP: case OP_CALL: case OP_RET:
+        x87_store_pointer(c);
+        branch_instruction(c);
+        break;
+    default:
+        if (copy_is_possible(c, in))
+            copy_instruction(c);
+        else
+            x87_instruction(c);
+        break;
     }
 }
 
@@ -265,26 +273,32 @@ static enum flags_place flags_wanted(struct compile *c, unsigned end)
     return FLAGS_SAVED;
 }
 
-static bool segment_has_vectors(struct compile *c)
+static enum live live_wanted(struct compile *c)
 {
-    for (unsigned i = 0; i < c->block->count; i++)
-        if (compile_take(c, i) && c->in.op >= OP_EMMS && is_possible(c, &c->in))
-            return true;
-    return false;
+    enum live live = LIVE_NONE;
+    for (unsigned i = 0; i < c->block->count; i++) {
+        if (!compile_take(c, i) || !is_possible(c, &c->in))
+            continue;
+        if (x87_is_wanted(&c->in))
+            return LIVE_X87;
+        if (c->in.op >= OP_EMMS)
+            live = LIVE_VECTORS;
+    }
+    return live;
 }
 
-/* Leaves to the block's start unless the guest's vector registers are in the host's. Flags are saved. */
+/* Leaves to the block's start unless the guest's vector registers, and its x87's if they are wanted, are in the host's. Flags are saved. */
 static void emit_vectors_check(struct compile *c)
 {
-    if (!c->to->vectors)
+    if (!c->to->live)
         return;
-    emit_op_memory(c->e, false, 0x83, 7, at_absolute(&c->cpu->translate.vectors_live)); /* CMP dword, 0 */
-    emit_byte(c->e, 0);
+    emit_op_memory(c->e, false, 0x83, 7, at_absolute(&c->cpu->translate.vectors_live)); /* CMP dword, imm8 */
+    emit_byte(c->e, c->to->live);
     c->u = &c->block->uops[0];
     c->flags = FLAGS_SAVED;
     uint32_t site = site_new(c, SITE_LEAVE);
     site_at(c, site)->target = c->block->start;
-    stub_new(c, emit_jump_if(c->e, CC_E), site);
+    stub_new(c, emit_jump_if(c->e, CC_B), site);
 }
 
 /* A block that crosses a page is good while the next page is the one that it was decoded from. Flags are saved. */
@@ -305,7 +319,7 @@ static void emit_start(struct compile *c, unsigned end)
     struct emit *e = c->e;
     struct translation *to = c->to;
     enum flags_place wanted = flags_wanted(c, end);
-    bool checks = to->vectors || c->block->second;
+    bool checks = to->live || c->block->second;
     uint8_t *native = e->at;
     if (wanted == FLAGS_SAVED || checks)
         flags_emit_save(e, c->cpu);
@@ -364,6 +378,7 @@ static void compile_loop(struct compile *c, unsigned last)
     compile_instructions(c, 0, last);
     compile_take(c, last);
     unsigned condition = insn_cond(&c->in);
+    x87_store_pointer(c);
     flags_make_native(c);
     uint8_t *out = emit_jump_if(e, condition ^ 1), *top = e->at;
     c->flags = FLAGS_NATIVE;
@@ -373,6 +388,7 @@ static void compile_loop(struct compile *c, unsigned last)
     plan_segment(c, 0, last + 1);
     compile_instructions(c, 0, last);
     compile_take(c, last);
+    x87_store_pointer(c);
     flags_make_native(c);
     c->flags = FLAGS_NATIVE;
     if (is_same_recipe(&c->recipe, &recipe) && (carry_saved == c->carry_saved || !recipe.kind)) {
@@ -392,6 +408,7 @@ static void compile_loop(struct compile *c, unsigned last)
 static void compile_segment(struct compile *c, unsigned number, unsigned end)
 {
     c->recipe.kind = RECIPE_NONE;
+    c->x87_last = 0;
     plan_segment(c, number, end);
     if (number) {
         c->flags = FLAGS_SAVED;
@@ -412,6 +429,7 @@ static void compile_segment(struct compile *c, unsigned number, unsigned end)
         site_note_flags(c, site);
         emit_leave_by(c, site);
     } else if (!is_branch(&c->in)) {
+        x87_store_pointer(c);
         branch_end(c, c->block->bytes);
     }
 }
@@ -449,7 +467,7 @@ struct translation *compile_block(struct cpu *cpu, struct block *b, bool global)
     uint8_t *start = t->emit.at;
     uint32_t sites = t->site_count;
     *to = (struct translation){ .block = b, .start = start, .first_site = sites };
-    to->vectors = segment_has_vectors(&c);
+    to->live = live_wanted(&c);
     to->global = global;
     compile_segments(&c);
     for (unsigned i = 0; i < c.stub_count && !c.failed; i++)

@@ -53,6 +53,7 @@ struct compile {
     unsigned group_count;
     struct group *held[2]; /* whose addend SCRATCH_1 and SCRATCH_2 hold                   */
     struct plan plans[BLOCK_MAX];
+    uint16_t x87_last;     /* of this segment, as in struct site */
     bool failed;           /* the block as a whole */
 };
 
@@ -81,6 +82,7 @@ int register_of(unsigned guest);                     /* the host register, NO_RE
 struct host_memory register_slot(const struct compile *, unsigned guest);
 int register_read(struct compile *, unsigned guest, int scratch); /* the host register that holds it */
 unsigned copy_memory_size(const struct insn *, bool *write); /* of the ModRM operand   */
+bool copy_has_feature(const struct compile *, const struct insn *); /* the host and the guest */
 bool copy_is_possible(const struct compile *, const struct insn *);
 void copy_instruction(struct compile *);
 
@@ -96,6 +98,12 @@ void branch_end(struct compile *, unsigned offset);  /* the block just goes on a
 /* string.c */
 bool string_is_possible(const struct insn *);
 void string_instruction(struct compile *);
+
+/* x87.c */
+bool x87_is_possible(const struct compile *, const struct insn *);
+bool x87_is_wanted(const struct insn *);             /* works on x87 or MMX registers        */
+void x87_instruction(struct compile *);
+void x87_store_pointer(struct compile *);            /* FIP is in state.x87.fip; uses SCRATCH_0 */
 
 /* plan.c */
 void plan_segment(struct compile *, unsigned number, unsigned end);

@@ -48,11 +48,10 @@ static bool integer_is_copied(const struct insn *in)
 static bool vector_is_copied(const struct insn *in)
 {
     switch (in->op) {
-    case OP_LDMXCSR: case OP_STMXCSR: case OP_MASKMOVQ: case OP_MASKMOVDQU: case OP_EMMS: case OP_VMASKMOVPS: case OP_VMASKMOVPD: case OP_VPMASKMOVD:
-    case OP_VPMASKMOVQ: case OP_MOVDQ2Q: case OP_MOVQ2DQ:
+    case OP_LDMXCSR: case OP_STMXCSR: case OP_MASKMOVQ: case OP_MASKMOVDQU: case OP_VMASKMOVPS: case OP_VMASKMOVPD: case OP_VPMASKMOVD: case OP_VPMASKMOVQ:
         return false;
     default:
-        return in->op > OP_EMMS && !in->vsib;
+        return in->op >= OP_EMMS && !in->vsib;
     }
 }
 
@@ -68,7 +67,7 @@ static bool operand_is_copied(const struct compile *c, const struct insn *in, un
     switch (o->kind) {
     case OPND_NONE: case OPND_IMM: return true;
     case OPND_IMM2: return false;
-    case OPND_XMM: return engine_key_vectors(c->block->key);
+    case OPND_XMM: case OPND_MMX: return engine_key_vectors(c->block->key);
     case OPND_MEM: return o->size;
     case OPND_GPR: return o->field != FIELD_IMPLICIT || (register_of(o->reg) == (int)o->reg);
     case OPND_GPR_HIGH: return !in->has_mem && !(in->prefix & PFX_VEX);
@@ -79,8 +78,8 @@ static bool operand_is_copied(const struct compile *c, const struct insn *in, un
 static bool operand_is_written(const struct insn *in, unsigned i)
 {
     unsigned flags = insn_op_flags(in->op);
-    if (in->op == OP_IMUL && in->nopnd == 1)
-        return false; /* the row is that of the other forms */
+    if (insn_only_reads(in))
+        return false;
     return (i == 0 && flags & OPF_WRITES_OPND0) || (i == 1 && flags & OPF_WRITES_OPND1);
 }
 
@@ -112,6 +111,11 @@ static bool host_has(const struct compile *c, unsigned feature)
     return c->t->features[feature / 64] >> feature % 64 & 1;
 }
 
+bool copy_has_feature(const struct compile *c, const struct insn *in)
+{
+    return host_has(c, in->feature) && c->cpu->features[in->feature / 64] >> in->feature % 64 & 1;
+}
+
 unsigned copy_memory_size(const struct insn *in, bool *write)
 {
     unsigned i = memory_operand(in);
@@ -123,7 +127,7 @@ bool copy_is_possible(const struct compile *c, const struct insn *in)
 {
     if (is_vector(in) ? !vector_is_copied(in) : !integer_is_copied(in))
         return false;
-    if (!host_has(c, in->feature) || !(c->cpu->features[in->feature / 64] >> in->feature % 64 & 1))
+    if (!copy_has_feature(c, in))
         return false;
     if (is_vector(in) && (!engine_key_vectors(c->block->key) || (in->prefix & PFX_VEX && !engine_key_avx(c->block->key))))
         return false;
@@ -260,7 +264,7 @@ static void registers_begin(struct compile *c, struct remap *m)
         int *field = field_of(m, o->field);
         if (!field || o->kind == OPND_MEM || o->kind == OPND_IMM)
             continue;
-        if (o->kind == OPND_XMM)
+        if (o->kind == OPND_XMM || o->kind == OPND_MMX)
             *field = o->reg;
         else if (o->kind == OPND_GPR_HIGH)
             *field = o->reg + 4;

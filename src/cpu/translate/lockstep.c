@@ -43,8 +43,20 @@ struct lockstep {
 
 /* ---- both sides ------------------------------------------------------------------------------------------------------------------------------------------------------ */
 
-static void side_save(const struct cpu *cpu, struct side *s)
+/* States are compared byte by byte, and nobody cares for those between the x87 registers. */
+static void padding_clear(struct cpu *cpu)
 {
+    for (unsigned i = 0; i < 8; i++) {
+        struct f80 *r = &cpu->state.x87.r[i], value = *r;
+        memset(r, 0, sizeof *r);
+        r->significand = value.significand;
+        r->sign_exponent = value.sign_exponent;
+    }
+}
+
+static void side_save(struct cpu *cpu, struct side *s)
+{
+    padding_clear(cpu);
     s->state = cpu->state;
     s->cc_result = cpu->cc_result;
     s->cc_src1 = cpu->cc_src1;
@@ -270,6 +282,18 @@ static __attribute__((format(printf, 2, 3))) void say(struct lockstep *l, const 
         l->text_length = l->text_length + (size_t)n < TEXT_MAX ? l->text_length + (size_t)n : TEXT_MAX - 1;
 }
 
+static void compare_x87(struct lockstep *l, const struct cpu_x87 *e1, const struct cpu_x87 *e0)
+{
+    if (e1->fcw != e0->fcw || e1->fsw != e0->fsw || e1->empty != e0->empty || e1->fop != e0->fop)
+        say(l, "; FCW is %#x, FSW %#x, empty %#x, FOP %#x, E0 has %#x, %#x, %#x, %#x", e1->fcw, e1->fsw, e1->empty, e1->fop, e0->fcw, e0->fsw, e0->empty, e0->fop);
+    if (e1->fip != e0->fip || e1->fdp != e0->fdp)
+        say(l, "; FIP is %#" PRIx64 ", FDP %#" PRIx64 ", E0 has %#" PRIx64 ", %#" PRIx64, e1->fip, e1->fdp, e0->fip, e0->fdp);
+    for (unsigned i = 0; i < 8; i++)
+        if (e1->r[i].significand != e0->r[i].significand || e1->r[i].sign_exponent != e0->r[i].sign_exponent)
+            say(l, "; x87 register %u is %04x %016" PRIx64 ", E0 has %04x %016" PRIx64, i, e1->r[i].sign_exponent, e1->r[i].significand, e0->r[i].sign_exponent,
+                e0->r[i].significand);
+}
+
 static bool compare_registers(struct lockstep *l, uint32_t undefined)
 {
     const struct cpu_state *e1 = &l->translated.state, *e0 = &l->interpreted.state;
@@ -291,6 +315,8 @@ static bool compare_registers(struct lockstep *l, uint32_t undefined)
                 e1->vec[i].q[3], e1->vec[i].q[2], e1->vec[i].q[1], e1->vec[i].q[0], e0->vec[i].q[3], e0->vec[i].q[2], e0->vec[i].q[1], e0->vec[i].q[0]);
     if (e1->mxcsr != e0->mxcsr)
         say(l, "; MXCSR is %#x, E0 has %#x", e1->mxcsr, e0->mxcsr);
+    compare_x87(l, &e1->x87, &e0->x87);
+    same.x87 = e0->x87;
     memcpy(same.gpr, e0->gpr, sizeof same.gpr);
     memcpy(same.vec, e0->vec, sizeof same.vec);
     same.rip = e0->rip;
@@ -405,6 +431,7 @@ static void judge(struct cpu *cpu, struct block *b, unsigned number)
 
 static bool is_equal(struct cpu *cpu)
 {
+    padding_clear(cpu);
     const struct lockstep *l = cpu->translator->lockstep;
     return cc_arith(cpu) == l->translated.flags && !memcmp(&l->translated.state, &cpu->state, sizeof cpu->state);
 }

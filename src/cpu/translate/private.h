@@ -33,7 +33,8 @@ enum {
     SITE_BY_CALL = SITES_MAX,     /* left by leave_call: translate_state.left_at tells                */
     ENTRIES_MAX = 8,              /* of one translation: its start, and behind what E0 did for it   */
     SEGMENT_MIN = 3,              /* instructions between two that E0 does, to be worth an entry    */
-    MXCSR_MASKS = 0x1f80,
+    MXCSR_MASKS = 0x1f80, FCW_MASKS = 0x3f,
+    X87_LINGERS = 16,             /* entries with the x87 loaded after the last that wanted it, if vectors are wanted */
     STRADDLES_MAX = 50,           /* ranges that crossed a page, until a block is compiled without groups */
 };
 
@@ -70,6 +71,7 @@ struct site {
     uint8_t base;                      /* SITE_READ, SITE_WRITE: the access is at this host register + target; SCRATCH_1: plain  */
     bool wants_write;                  /* SITE_READ, SITE_WRITE: the entry must be one for stores    */
     uint16_t size, before;             /* bytes looked up; of these, before the access itself        */
+    uint16_t x87_last;                 /* offset from translate_state.page of the last x87 instruction, plus 1; 0: state.x87.fip says */
     struct recipe recipe;
     int32_t target;                    /* from translate_state.page on                               */
     uint32_t resume;                   /* offset in the code memory, as the next three               */
@@ -88,7 +90,7 @@ struct translation {
     uint32_t first_site;               /* its own are those from here on                             */
     struct site *incoming;
     unsigned straddled;                /* how often a range looked up crossed a page                 */
-    bool vectors;                      /* wants vectors_live                                         */
+    enum live live;                    /* wants that much of vectors_live                            */
     uint8_t *generation;               /* of a block that crosses a page: the generation of translations that it was last found by */
     bool global;                       /* compares the kernel's tag instead of all translations' generation */
     unsigned entry_count;
@@ -103,7 +105,7 @@ struct translator {
     uint8_t *leave_call;               /* thunk: call it; the site is the one with that call. Shorter, and slower: the host takes its RET for another  */
     uint8_t *found;                    /* stub: leaves by the SITE_FOUND                              */
     void (*enter)(const void *code);   /* thunk: runs translated code until it leaves                */
-    void (*enter_vectors)(const void *code);
+    void (*enter_vectors)(const void *code), (*enter_x87)(const void *code);
     struct site *sites;
     uint32_t site_count;
     struct translation *records;       /* bump allocated                                             */
@@ -113,6 +115,7 @@ struct translator {
     uint64_t features[4];              /* of the host, as struct cpu's                               */
     bool lock;                         /* several vCPUs: LOCK is needed                              */
     bool avx;                          /* the host has YMM registers                                 */
+    unsigned x87_lingers;              /* counts down from X87_LINGERS                               */
     uint32_t *filled;                  /* slots of the fast TLB: set * FAST_TLB_ENTRIES + index           */
     uint32_t filled_count;
     struct translate_statistics statistics;
@@ -126,6 +129,11 @@ void thunks_emit(struct cpu *);
 
 /* flags.c: what a recipe says, after translated code was left. */
 uint32_t flags_of_recipe(struct cpu *, const struct recipe *);
+
+/* x87.c: the guest's x87 state between state.x87 and translate_state.x87_image; whether the host's may have it: all exceptions are masked. */
+bool x87_is_masked(const struct cpu *);
+void x87_to_image(struct cpu *);
+void x87_from_image(struct cpu *);
 
 /* inspect.c: before the sites go; when a translation was made, whose code begins at `start` (writable view) and ends at emit.at. */
 void inspect_flush(struct translator *);

@@ -20,6 +20,12 @@ struct fast_tlb { uint64_t read_tag, write_tag, addend, info; };
 /* Where the translation at a linear address is, while `tag` equals the tag of the running code's kind: translate_state.jump_tags[]. */
 struct fast_jump { uint64_t rip, tag, code, page; };
 
+enum live {
+    LIVE_NONE,
+    LIVE_VECTORS,           /* vector registers and MXCSR                                              */
+    LIVE_X87,               /* and x87 and MMX registers                                               */
+};
+
 struct translate_state {
     uint64_t page;          /* linear address of the page that the running code lies in               */
     uint64_t flags;         /* arithmetic flags while they are not in the host's                       */
@@ -32,7 +38,8 @@ struct translate_state {
     uint64_t left_at;       /* or the address behind the site's call                                  */
     uint64_t host_flags;    /* RFLAGS then                                                            */
     uint32_t host_mxcsr;
-    uint32_t vectors_live;  /* the guest's vector registers and MXCSR are in the host's               */
+    uint32_t vectors_live;  /* enum live: what of the guest's is in the host's, besides the general registers */
+    _Alignas(16) uint8_t x87_image[512]; /* FXSAVE's: the x87 on its way                                */
     struct fast_tlb tlb[FAST_TLB_SETS][FAST_TLB_ENTRIES];
     struct fast_jump jumps[FAST_JUMP_ENTRIES];
 };

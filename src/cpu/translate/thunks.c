@@ -35,13 +35,29 @@ static void emit_store_constant(struct emit *e, const uint32_t *at, uint32_t val
     emit_u32(e, value);
 }
 
-static void emit_vectors_in(struct emit *e, struct cpu *cpu, bool ymm)
+enum { FXSAVE = 0, FXRSTOR = 1 };
+static void emit_x87(struct emit *e, unsigned which, const void *at) { emit_op_memory(e, true, 0x0fae, which, at_absolute(at)); }
+
+static void emit_vectors_in(struct emit *e, struct cpu *cpu, bool ymm, enum live live)
 {
     emit_mxcsr(e, STMXCSR, &cpu->translate.host_mxcsr);
+    if (live == LIVE_X87)
+        emit_x87(e, FXRSTOR, cpu->translate.x87_image); /* the vector registers and MXCSR in it are no-one's */
     emit_mxcsr(e, LDMXCSR, &cpu->state.mxcsr);
     for (unsigned i = 0; i < 16; i++)
         emit_vector_move(e, ymm, 0x10, i, &cpu->state.vec[i]);
-    emit_store_constant(e, &cpu->translate.vectors_live, 1);
+    emit_store_constant(e, &cpu->translate.vectors_live, live);
+}
+
+/* The ABI wants an empty stack and the default FCW between functions. */
+static void emit_x87_out(struct emit *e, struct cpu *cpu)
+{
+    emit_op_memory(e, false, 0x83, 7, at_absolute(&cpu->translate.vectors_live)); /* CMP dword, imm8 */
+    emit_byte(e, LIVE_X87);
+    uint8_t *none = emit_jump_if(e, CC_NE);
+    emit_x87(e, FXSAVE, cpu->translate.x87_image);
+    emit_bytes(e, "\xdb\xe3", 2); /* FNINIT */
+    emit_patch(none, e->at);
 }
 
 static void emit_vectors_out(struct emit *e, struct cpu *cpu, bool ymm)
@@ -57,7 +73,7 @@ static void emit_vectors_out(struct emit *e, struct cpu *cpu, bool ymm)
 
 static struct host_memory at_stack(int32_t disp) { return at_base(RSP, disp); }
 
-static void *emit_enter(struct cpu *cpu, bool vectors)
+static void *emit_enter(struct cpu *cpu, enum live live)
 {
     struct translator *t = cpu->translator;
     struct emit *e = &t->emit;
@@ -66,8 +82,8 @@ static void *emit_enter(struct cpu *cpu, bool vectors)
         emit_push(e, kept[i]);
     emit_add_to(e, RSP, RSP, -8); /* aligned to 16 */
     emit_store(e, at_absolute(&cpu->translate.host_stack), RSP);
-    if (vectors)
-        emit_vectors_in(e, cpu, t->avx);
+    if (live)
+        emit_vectors_in(e, cpu, t->avx, live);
     emit_move(e, SCRATCH_0, RDI);
     for (unsigned i = 0; i < ARRAY_LEN(pinned); i++)
         emit_load(e, pinned[i][1], at_absolute(&cpu->state.gpr[pinned[i][0]]));
@@ -98,6 +114,7 @@ static void emit_leave(struct cpu *cpu)
     emit_op_memory(e, false, 0x83, 7, at_absolute(&cpu->translate.vectors_live)); /* CMP dword, 0 */
     emit_byte(e, 0);
     uint8_t *none = emit_jump_if(e, CC_E);
+    emit_x87_out(e, cpu);
     emit_vectors_out(e, cpu, t->avx);
     emit_patch(none, e->at);
     emit_load(e, RSP, at_absolute(&cpu->translate.host_stack));
@@ -110,9 +127,10 @@ static void emit_leave(struct cpu *cpu)
 void thunks_emit(struct cpu *cpu)
 {
     struct translator *t = cpu->translator;
-    void *enter = emit_enter(cpu, false), *enter_vectors = emit_enter(cpu, true);
+    void *enter = emit_enter(cpu, LIVE_NONE), *enter_vectors = emit_enter(cpu, LIVE_VECTORS), *enter_x87 = emit_enter(cpu, LIVE_X87);
     memcpy(&t->enter, &enter, sizeof enter); /* ISO C has no cast from an object's to a function's pointer */
     memcpy(&t->enter_vectors, &enter_vectors, sizeof enter_vectors);
+    memcpy(&t->enter_x87, &enter_x87, sizeof enter_x87);
     emit_leave(cpu);
     t->found = t->emit.at;
     emit_constant(&t->emit, SCRATCH_0, SITES_MAX - 1);

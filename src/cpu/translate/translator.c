@@ -331,7 +331,7 @@ static void site_link(struct cpu *cpu, struct site *site, struct translation *to
         return;
     }
     site_unlink(t, site);
-    bool live = from->vectors;
+    bool live = from->live >= to->live;
     bool native = site->flags != FLAGS_SAVED;
     emit_patch(code_at(t, site->patch), native ? (live ? to->native_live : to->native) : live ? to->saved_live : to->saved);
     if (jumps_in_place(site))
@@ -434,10 +434,28 @@ static uint8_t *entry_of(const struct translation *to, unsigned number)
     return to->entry[i].code;
 }
 
-static void run(struct cpu *cpu, const uint8_t *code, bool vectors)
+/* What to load before the translation runs. The x87 stays for a while where vectors are used, since code that mixes both would else go in and out between its blocks. */
+static enum live live_for(struct cpu *cpu, const struct translation *to)
 {
     struct translator *t = cpu->translator;
-    (vectors ? t->enter_vectors : t->enter)(code + t->emit.run);
+    if (to->live == LIVE_X87)
+        t->x87_lingers = X87_LINGERS;
+    if (to->live != LIVE_VECTORS || !t->x87_lingers || !x87_is_masked(cpu))
+        return to->live;
+    t->x87_lingers--;
+    return LIVE_X87;
+}
+
+static void run(struct cpu *cpu, const uint8_t *code, enum live live)
+{
+    struct translator *t = cpu->translator;
+    if (live == LIVE_X87) {
+        x87_to_image(cpu);
+        t->enter_x87(code + t->emit.run);
+        x87_from_image(cpu);
+    } else {
+        (live ? t->enter_vectors : t->enter)(code + t->emit.run);
+    }
 }
 
 /* The translation that the offset lies in: records are in the order of their code. */
@@ -493,8 +511,8 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
     struct translation *to = b->translation;
     struct site *link = t->link;
     t->link = NULL;
-    if (to->vectors && (cpu->state.mxcsr & MXCSR_MASKS) != MXCSR_MASKS)
-        return &b->uops[number]; /* a vector instruction may trap: the host must not */
+    if ((to->live && (cpu->state.mxcsr & MXCSR_MASKS) != MXCSR_MASKS) || (to->live == LIVE_X87 && !x87_is_masked(cpu)))
+        return &b->uops[number]; /* an instruction may trap: the host must not */
     if (!number && link && t->link_rip == cpu->state.rip)
         site_link(cpu, link, to);
     if (!number)
@@ -506,7 +524,7 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
     t->statistics.entries++;
     const uint8_t *code = entry_of(to, number);
     for (;;) {
-        run(cpu, code, to->vectors);
+        run(cpu, code, live_for(cpu, to));
         struct block *dead = NULL;
         struct site *site = site_left(cpu, &dead);
         cc_set_known(cpu, flags_left(cpu, site));
@@ -515,6 +533,8 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
             t->statistics.left_request++;
             return NULL;
         }
+        if (site->x87_last)
+            cpu->state.x87.fip = cpu->translate.page + site->x87_last - 1;
         to = site->owner;
         switch (site->kind) {
         case SITE_JUMP:

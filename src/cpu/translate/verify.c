@@ -135,7 +135,8 @@ static bool may_read(const struct cpu *cpu, uint64_t address, unsigned size)
 static bool may_write(const struct cpu *cpu, uint64_t address, unsigned size)
 {
     const struct translate_state *t = &cpu->translate;
-    if (IS_IN(t->host_stack) || IS_IN(t->kernel_tag) || IS_IN(t->site) || IS_IN(t->left_at) || IS_IN(t->host_flags) || IS_IN(t->host_mxcsr))
+    if (IS_IN(t->host_stack) || IS_IN(t->kernel_tag) || IS_IN(t->site) || IS_IN(t->left_at) || IS_IN(t->host_flags) || IS_IN(t->host_mxcsr) || IS_IN(t->vectors_live) ||
+        IS_IN(t->x87_image))
         return false;
     return IS_IN(cpu->state.gpr) || IS_IN(cpu->state.vec) || IS_IN(cpu->state.mxcsr) || IS_IN(cpu->state.x87) || is_inside(address, size, t, offsetof(struct translate_state, tlb));
 }
@@ -150,8 +151,8 @@ static const struct insn_opnd *memory_of(const struct insn *in)
 
 static bool is_written(const struct insn *in, const struct insn_opnd *o)
 {
-    if (in->op == OP_IMUL && in->nopnd == 1)
-        return false; /* the row is that of the other forms */
+    if (insn_only_reads(in))
+        return false;
     return in->op == OP_POP || (o == &in->opnd[0] && insn_op_flags(in->op) & OPF_WRITES_OPND0) || (o == &in->opnd[1] && insn_op_flags(in->op) & OPF_WRITES_OPND1) ||
         (insn_writes_memory(in) && !(insn_op_flags(in->op) & OPF_STACK));
 }
@@ -209,9 +210,22 @@ static void check_memory(struct verify *v, const struct insn *in)
 
 /* ---- instructions ---------------------------------------------------------------------------------------------------------------------------------------------------------- */
 
-static bool is_allowed(const struct insn *in)
+/* FLDCW: from our copy of the word, of which it was seen that it masks all exceptions. */
+static bool x87_is_allowed(const struct verify *v, const struct insn *in)
 {
-    if (in->op > OP_EMMS)
+    switch (in->op) {
+    case OP_FNINIT: case OP_FLDENV: case OP_FNSTENV: case OP_FNSAVE: case OP_FRSTOR: case OP_FWAIT: return false;
+    case OP_FLDCW:
+        return in->base == INSN_NO_REG && in->index == INSN_NO_REG && in->disp == (int32_t)(intptr_t)&v->cpu->translate.temporary;
+    default: return true;
+    }
+}
+
+static bool is_allowed(const struct verify *v, const struct insn *in)
+{
+    if (in->op >= OP_F2XM1 && in->op <= OP_FYL2XP1)
+        return x87_is_allowed(v, in);
+    if (in->op >= OP_EMMS)
         return !(insn_op_flags(in->op) & OPF_PRIVILEGED) && !in->vsib && in->op != OP_MASKMOVQ && in->op != OP_MASKMOVDQU;
     switch (in->op) {
     case OP_ADD: case OP_OR: case OP_ADC: case OP_SBB: case OP_AND: case OP_SUB: case OP_XOR: case OP_CMP: case OP_TEST: case OP_INC: case OP_DEC: case OP_NEG:
@@ -400,7 +414,7 @@ static void check_ordinary(struct verify *v, const struct insn *in)
     }
     if (in->op == OP_PUSHF || (in->op == OP_POP && in->has_mem))
         check_stack(v, in);
-    else if (!is_allowed(in) || reaches_beyond(in))
+    else if (!is_allowed(v, in) || reaches_beyond(in))
         refuse(v, "an instruction that the translator does not write");
     bool flags = insn_op_flags(in->op) & OPF_WRITES_FLAGS;
     struct value stored = in->op == OP_MOV && in->has_mem && in->opnd[1].kind == OPND_GPR && in->opnd[1].size == 8 ? v->reg[in->opnd[1].reg] : (struct value){ 0 };
