@@ -126,8 +126,6 @@ enum { LINES_MAX = 12 };
 
 struct report { bool verbose, differs; unsigned lines; };
 
-#define LINEAR_57 ((UINT64_C(1) << 57) - 1)
-
 static void differ(struct report *r, const char *what, unsigned index, uint64_t native, uint64_t guest)
 {
     r->differs = true;
@@ -153,7 +151,8 @@ static void compare_fault(struct report *r, const struct diff_result *n, const s
     compare_value(r, "error code ", 0, n->error & ~ignored, g->error & ~ignored);
 }
 
-static void compare_vectors(struct report *r, const struct diff_case *c, const struct diff_regs *n, const struct diff_regs *g)
+static void compare_vectors(struct report *r, const struct diff_case *c, const struct diff_regs *n, const struct diff_regs *g,
+                            uint32_t mxcsr_mask)
 {
     for (unsigned i = 0; i < (c->mode == CPU_MODE_64 ? 16u : 8u); i++) {
         for (unsigned k = 0; k < 4; k++) {
@@ -161,7 +160,7 @@ static void compare_vectors(struct report *r, const struct diff_case *c, const s
                 differ(r, k == 0 ? "vec[63:0] " : k == 1 ? "vec[127:64] " : k == 2 ? "vec[191:128] " : "vec[255:192] ", i, n->vec[i].q[k], g->vec[i].q[k]);
         }
     }
-    compare_value(r, "mxcsr ", 0, n->mxcsr, g->mxcsr);
+    compare_value(r, "mxcsr ", 0, n->mxcsr & mxcsr_mask, g->mxcsr & mxcsr_mask);
 }
 
 /* Results that the processor computes only to within an ulp (SDM vol. 1, 8.3.10). */
@@ -180,11 +179,29 @@ static bool close_enough(const struct f80 *a, const struct f80 *b)
     return d >= -1 && d <= 1 && (e == 0 || (e == 1 && !(a->significand << 1)) || (e == -1 && !(b->significand << 1)));
 }
 
-static void compare_x87(struct report *r, const struct diff_case *c, const struct diff_regs *n, const struct diff_regs *g)
+/* What remains of FIP and FDP: processors keep as many bits as their linear addresses have. */
+static uint64_t kept_bits(const struct host *host)
+{
+    return (UINT64_C(1) << (host->linear_bits < 57 ? host->linear_bits : 57)) - 1;
+}
+
+static void compare_x87_pointers(struct report *r, const struct host *host, const struct diff_regs *n, const struct diff_regs *g)
+{
+    if (!host->x87_pointers)
+        return;
+    uint64_t kept = kept_bits(host);
+    compare_value(r, "fip ", 0, n->fip & kept, g->fip & kept);
+    compare_value(r, "fdp ", 0, n->fdp & kept, g->fdp & kept);
+    compare_value(r, "fop ", 0, n->fop, g->fop);
+}
+
+static void compare_x87(struct report *r, const struct host *host, const struct diff_case *c, const struct diff_regs *n,
+                        const struct diff_regs *g)
 {
     bool loose = is_transcendental(&c->insns[0]);
+    unsigned fsw_mask = host_fsw_mask(host, c) & (loose ? ~0x220u : ~0u); /* C1 and PE follow the last bit */
     compare_value(r, "fcw ", 0, n->fcw, g->fcw);
-    compare_value(r, "fsw ", 0, loose ? n->fsw & ~0x220u : n->fsw, loose ? g->fsw & ~0x220u : g->fsw); /* C1 and PE follow the last bit */
+    compare_value(r, "fsw ", 0, n->fsw & fsw_mask, g->fsw & fsw_mask);
     compare_value(r, "tags ", 0, n->tags, g->tags);
     for (unsigned i = 0; i < 8; i++) {
         if (loose && close_enough(&n->st[i], &g->st[i]))
@@ -192,9 +209,7 @@ static void compare_x87(struct report *r, const struct diff_case *c, const struc
         compare_value(r, "st significand ", i, n->st[i].significand, g->st[i].significand);
         compare_value(r, "st exponent ", i, n->st[i].sign_exponent, g->st[i].sign_exponent);
     }
-    compare_value(r, "fip ", 0, n->fip & LINEAR_57, g->fip & LINEAR_57); /* processors with 57-bit addresses keep no more */
-    compare_value(r, "fdp ", 0, n->fdp & LINEAR_57, g->fdp & LINEAR_57);
-    compare_value(r, "fop ", 0, n->fop, g->fop);
+    compare_x87_pointers(r, host, n, g);
 }
 
 static void compare_memory(struct report *r, const uint8_t *n, const uint8_t *g)
@@ -219,7 +234,7 @@ static uint16_t null_is_zero(uint16_t selector)
     return selector < 4 ? 0 : selector;
 }
 
-static void compare_segments(struct report *r, const struct diff_regs *n, const struct diff_regs *g)
+static void compare_segments(struct report *r, const struct host *host, const struct diff_regs *n, const struct diff_regs *g)
 {
     compare_value(r, "cs ", 0, n->cs, g->cs);
     compare_value(r, "ss ", 0, n->ss, g->ss);
@@ -227,33 +242,42 @@ static void compare_segments(struct report *r, const struct diff_regs *n, const 
     compare_value(r, "es ", 0, null_is_zero(n->es), null_is_zero(g->es));
     compare_value(r, "fs ", 0, null_is_zero(n->fs), null_is_zero(g->fs));
     compare_value(r, "gs ", 0, null_is_zero(n->gs), null_is_zero(g->gs));
+    if (!host->intel && (n->fs < 4 || n->gs < 4))
+        return; /* whether a null selector clears the base: APM vol. 3, CPUID Fn8000_0021_EAX[6] */
     compare_value(r, "fs base ", 0, n->fs_base, g->fs_base);
     compare_value(r, "gs base ", 0, n->gs_base, g->gs_base);
 }
 
-bool results_agree(const struct diff_case *c, const struct diff_result *n, const struct diff_result *g, bool verbose)
+bool results_agree(const struct host *host, const struct diff_case *c, const struct diff_result *n, const struct diff_result *g,
+                   bool verbose)
 {
     static const char *const names[16] = { "rax ", "rcx ", "rdx ", "rbx ", "rsp ", "rbp ", "rsi ", "rdi ", "r8 ", "r9 ", "r10 ", "r11 ", "r12 ", "r13 ",
                                            "r14 ", "r15 " };
     struct report r = { .verbose = verbose };
     const struct insn *in = faulting_insn(c, n);
+    uint64_t gpr_mask[16];
+    if (host_differs(host, c, in, n, g))
+        return true;
     if (in && fault_address_is_free(in) && n->vector == 13 && g->vector == 17)
         return true; /* at the end of the canonical addresses, for alignment checks come first there */
     if (in && (faults_late(in) || ((fault_address_is_free(in) || accesses_in_parts(in)) && (near_canonical_end(g->address) || near_canonical_end(n->address)))))
         return true;
     compare_fault(&r, n, g, in);
     compare_value(&r, "rip ", 0, n->regs.rip, g->regs.rip);
-    for (unsigned i = 0; i < 16; i++) { /* the upper half of rSP does not survive a jump into 32-bit code (SDM vol. 1, 3.4.1.1) */
-        uint64_t mask = i == INSN_RSP && n->regs.cs == CS_32 ? UINT32_MAX : UINT64_MAX;
+    memset(gpr_mask, 0xff, sizeof gpr_mask);
+    host_gpr_masks(host, c, n, gpr_mask);
+    if (n->regs.cs == CS_32)
+        gpr_mask[INSN_RSP] = UINT32_MAX; /* the upper half does not survive a jump into 32-bit code (SDM vol. 1, 3.4.1.1) */
+    for (unsigned i = 0; i < 16; i++) {
         if (c->insns[0].op == OP_LSL && c->insns[0].reg == i && (g->regs.gpr[i] & UINT32_MAX) == 0)
             continue; /* the limit that is the number of the CPU */
-        compare_value(&r, names[i], i, n->regs.gpr[i] & mask, g->regs.gpr[i] & mask);
+        compare_value(&r, names[i], i, n->regs.gpr[i] & gpr_mask[i], g->regs.gpr[i] & gpr_mask[i]);
     }
     uint64_t mask = ~(undefined_flags_of_case(c) | RF); /* RF is set in what a fault saves, not in the state before it */
     compare_value(&r, "rflags ", 0, n->regs.rflags & mask, g->regs.rflags & mask);
-    compare_segments(&r, &n->regs, &g->regs);
-    compare_vectors(&r, c, &n->regs, &g->regs);
-    compare_x87(&r, c, &n->regs, &g->regs);
+    compare_segments(&r, host, &n->regs, &g->regs);
+    compare_vectors(&r, c, &n->regs, &g->regs, host_mxcsr_mask(host, n));
+    compare_x87(&r, host, c, &n->regs, &g->regs);
     if (!in || !stores_in_parts(in))
         compare_memory(&r, n->memory, g->memory);
     return !r.differs;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The differential tester: random ring-3 instructions with random state, run on the host's processor and on the software CPU, must end in the
- * same state. generate.c makes a case from (seed, number), native.c runs cases in a forked child, guest.c on the software CPU, compare.c holds
+ * same state. generate.c makes a case from (seed, number), native.c runs cases in a forked child (whose own code
+ * is rig.c), host.c says what is so on some processors only, guest.c on the software CPU, compare.c holds
  * what may differ (results that the manuals leave undefined).
  */
 #ifndef TESTS_CPU_DIFF_DIFF_H
@@ -82,12 +83,35 @@ static inline bool rng_percent(struct rng *r, unsigned percent)
     return rng_below(r, 100) < percent;
 }
 
+/* ---- host.c ---- */
+
+/* What this host's processor is, where processors differ. */
+struct host {
+    bool intel;                /* made by Intel, whose choices the software CPU follows */
+    bool x87_pointers;         /* FOP, FIP and FDP as the software CPU has them */
+    bool la57;                 /* linear addresses have 57 bits now */
+    unsigned linear_bits;      /* as many as they can have: 48 or 57 */
+};
+
+const char *host_unfit(void);  /* why cases cannot run here; NULL: they can */
+bool host_has(enum insn_feature feature);
+void host_detect(struct host *);
+/* Whether an instruction's outcome on this host is one that the software CPU should have too. */
+bool host_draws(const struct host *, const struct insn *);
+/* Whether the two results may differ in everything. `in`: the instruction that faulted on the host, or NULL. */
+bool host_differs(const struct host *, const struct diff_case *, const struct insn *in, const struct diff_result *native,
+                  const struct diff_result *guest);
+/* Clears what need not be equal in the general registers; the bits of FSW and MXCSR that must be. */
+void host_gpr_masks(const struct host *, const struct diff_case *, const struct diff_result *native, uint64_t mask[static 16]);
+uint16_t host_fsw_mask(const struct host *, const struct diff_case *);
+uint32_t host_mxcsr_mask(const struct host *, const struct diff_result *native);
+
 /* ---- generate.c ---- */
 
 struct generator;
 
-/* What to test: only the operation whose name is `only` (NULL: all), only code size `mode` (-1: both). */
-struct generator *generator_new(const char *only, int mode);
+/* What to test: only the operation whose name is `only` (NULL: all), only code size `mode` (-1: both), only what the host draws. */
+struct generator *generator_new(const struct host *, const char *only, int mode);
 void generator_free(struct generator *);
 /* How many opcode rows it draws from. */
 unsigned generator_rows(const struct generator *);
@@ -99,11 +123,17 @@ void fill_memory(const struct diff_case *, uint8_t *out);
 
 struct native;
 
-struct native *native_new(unsigned batch); /* NULL: this host cannot */
+struct native *native_new(void); /* NULL: this host cannot */
 void native_free(struct native *);
-/* Runs `count` <= batch cases in a child. Returns how many it finished: fewer when the child died in the next one. */
+/* Runs `count` <= RIG_BATCH cases in a child. Returns how many it finished: fewer when the child died in the next one. */
 unsigned native_run(struct native *, const struct diff_case *cases, unsigned count, struct diff_result *results);
-bool native_has(enum insn_feature feature);
+/* Whether something of the child's lies at an address: its rig, or what the kernel does not let go. A case that goes there is not compared. */
+bool native_keeps(const struct native *, uint64_t address);
+/*
+ * Looks at a child that is set up: from outside (/proc), and from inside, by cases that read where this process has something. Prints what is
+ * wrong.
+ */
+bool native_check_mappings(struct native *);
 
 /* ---- guest.c ---- */
 
@@ -122,7 +152,8 @@ uint64_t undefined_flags(const struct diff_case *, const struct insn *, bool kno
 bool is_transcendental(const struct insn *);
 
 /* Whether the two agree; when not, says how on stdout if `verbose`. */
-bool results_agree(const struct diff_case *, const struct diff_result *native, const struct diff_result *guest, bool verbose);
+bool results_agree(const struct host *, const struct diff_case *, const struct diff_result *native, const struct diff_result *guest,
+                   bool verbose);
 void print_case(const struct diff_case *);
 
 #endif

@@ -21,6 +21,7 @@ struct candidate {
 enum { CANDIDATES_MAX = 4096 };
 
 struct generator {
+    const struct host *host;
     int mode;
     unsigned count;
     struct candidate candidates[CANDIDATES_MAX];
@@ -54,7 +55,7 @@ static bool row_is_drawn(const struct decode_row *row, const char *only, bool ve
     bool needs_avx2 = row->cond & (A2 | AI);
     if (feature == FEATURE_VMX || feature == FEATURE_SVM)
         return true; /* #UD on both sides */
-    return (feature >= FEATURE_COUNT || native_has(feature)) && (!vex || (native_has(FEATURE_AVX) && (!needs_avx2 || native_has(FEATURE_AVX2))));
+    return (feature >= FEATURE_COUNT || host_has(feature)) && (!vex || (host_has(FEATURE_AVX) && (!needs_avx2 || host_has(FEATURE_AVX2))));
 }
 
 static void add_map(struct generator *g, const struct decode_row *const *rows, unsigned map, bool vex, const char *only)
@@ -67,11 +68,12 @@ static void add_map(struct generator *g, const struct decode_row *const *rows, u
     }
 }
 
-struct generator *generator_new(const char *only, int mode)
+struct generator *generator_new(const struct host *host, const char *only, int mode)
 {
     struct generator *g = calloc(1, sizeof *g);
     if (!g)
         return NULL;
+    g->host = host;
     g->mode = mode;
     add_map(g, decode_map_1byte, 0, false, only);
     add_map(g, decode_map_0f, 1, false, only);
@@ -541,9 +543,10 @@ static uint64_t random_code_address(struct rng *r, unsigned len)
 
 static void encode_any(const struct generator *g, struct encoder *e, struct insn *in)
 {
+    unsigned tries = 0; /* bounded, for a generator of one operation that this host does not draw at all */
     do {
         e->c = g->candidates[rng_below(e->r, g->count)];
-    } while (!encode(e, in));
+    } while (!encode(e, in) || (!host_draws(g->host, in) && tries++ < 10000));
 }
 
 static void draw_code(const struct generator *g, struct diff_case *c, struct rng *r)

@@ -5,7 +5,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "cpu/cpu.h"
 #include "diff.h"
@@ -129,7 +128,6 @@ static bool make_cpu(struct guest *g, bool translate)
     g->vm = (struct cpu_vm){ .map = g->map, .cpu_count = 1, .tsc_hz = 1000000000, .ticks = ticks, .interpret = !translate, .hot = translate };
     if (cpu_new(&g->vm, 0, &g->cpu, &err) != 0)
         return false;
-    madvise(g->cpu, sizeof *g->cpu, MADV_DONTFORK); /* it lies low: the host's child must meet nothing where a case of 32 bits may reach */
     g->fresh = g->cpu->state;
     make_state(&g->fresh);
     return true;
