@@ -71,8 +71,11 @@ static void miss_stub(struct compile *c, uint8_t *retry, const struct range *r)
 static void emit_alignment(struct compile *c, int base, int32_t disp, unsigned size)
 {
     struct emit *e = c->e;
-    emit_add_to(e, SCRATCH_0, (unsigned)base, disp);
-    emit_bytes(e, (uint8_t[]){ 0x41, 0xf6, 0xc0 | (SCRATCH_0 & 7), (uint8_t)(size - 1) }, 4); /* TEST R10B, imm8 */
+    if ((uint32_t)disp & (size - 1)) {
+        emit_add_to(e, SCRATCH_0, (unsigned)base, disp);
+        base = SCRATCH_0;
+    }
+    emit_bytes(e, (uint8_t[]){ base > 7 ? 0x41 : 0x40, 0xf6, 0xc0 | ((unsigned)base & 7), (uint8_t)(size - 1) }, 4); /* TEST its low byte, imm8 */
     stub_new(c, emit_jump_if(e, CC_NE), site_new(c, SITE_INTERPRET));
 }
 

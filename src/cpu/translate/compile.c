@@ -257,6 +257,8 @@ bool compile_take(struct compile *c, unsigned number)
 /* What a translation's start needs of the flags: the first that happens to them. */
 static enum flags_place flags_wanted(struct compile *c, unsigned end)
 {
+    compile_take(c, end - 1);
+    bool loop = end == c->block->count && branch_is_loop(c, &c->in);
     for (unsigned i = 0; i < end; i++) {
         compile_take(c, i);
         bool clobbers = c->in.has_mem && c->in.op != OP_LEA && !compile_is_quiet(&c->in);
@@ -267,6 +269,8 @@ static enum flags_place flags_wanted(struct compile *c, unsigned end)
             return FLAGS_SAVED;
         if (effect == EFFECT_SETS)
             return FLAGS_BOTH; /* any */
+        if (effect == EFFECT_SETS_BUT_CARRY && loop)
+            return FLAGS_SAVED; /* as they are in the second round, so that both come to the same recipe */
         if (effect != EFFECT_NONE)
             return FLAGS_NATIVE;
     }
