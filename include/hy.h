@@ -172,7 +172,7 @@ enum { /* hy_vm_cfg.flags */
     HY_VM_EAGER = 1 << 3,     /* backend soft: translate code when it first runs, not when it has run often: slow, for tests */
     HY_VM_VERIFY = 1 << 4,    /* backend soft: prove of all translated code, before it runs, that it reaches only what it may; else leave it to the interpreter */
     HY_VM_SOAK = 1 << 5,      /* backend soft, a test of it: drop translations, decoded and translated code at random moments                    */
-    HY_VM_LOCKSTEP = 1 << 6   /* backend soft, one CPU, a test of it: interpret all that is translated too, and end with HY_EXIT_UNKNOWN, native HY_NATIVE_CHECK,
+    HY_VM_LOCKSTEP = 1 << 6   /* backend soft, a test of it: interpret all that is translated too, and end with HY_EXIT_UNKNOWN, native HY_NATIVE_CHECK,
                                  raw a line of text, at the first difference */
 };
 

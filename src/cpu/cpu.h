@@ -227,6 +227,7 @@ struct cpu {
     /* surroundings */
     struct cpu_vm *vm;
     uint32_t index;             /* and initial APIC id */
+    uint32_t stops;             /* exclusive.c: how many times it has stopped the others and not yet let them go */
     struct apic *apic;          /* NULL with HY_IRQ_NONE */
     struct cpu_mmu *mmu;        /* mmu.c: paging-structure state, large-page list, PDPTE registers                      */
     struct cpu_engine *engine;  /* engine.c: block cache, statistics                                                    */
@@ -258,7 +259,7 @@ struct cpu_vm {
     int code_map;               /* descriptor of the file that names translations for perf; 0: none                         */
     bool verify;                /* have translated code proved before it runs: verify.c                                    */
     const struct cpu_soak *soak; /* soak.h; NULL: nothing happens at random                                                 */
-    bool lockstep;              /* compare what translated code does with what the interpreter does: lockstep.c; one vCPU only */
+    bool lockstep;              /* compare what translated code does with what the interpreter does: lockstep.c */
     uint8_t hot;                /* runs of a block before it is translated; 0: BLOCK_HOT                                  */
     struct code_memory code[256]; /* of translators, by vCPU: outlives them, since a vCPU may be made anew where a sandbox allows no executable memory any more */
     const struct cpu_traps *traps; /* MSR ranges and CPUID that leave with an exit (hy_trap); traps.h                    */

@@ -91,7 +91,8 @@ void cpu_exit_commit(struct cpu *);
 /* ---- exclusive sections ---------------------------------------------------------------------------------------------------------------------------- */
 
 /* Between these no other vCPU of the VM executes guest code: for locked accesses that cross a page or touch MMIO, and for map changes. The caller is a vCPU
- * (its own struct cpu) or, with NULL, any other thread. No faults or exits in between. A vCPU that waits here counts as stopped for the others. */
+ * (its own struct cpu) or, with NULL, any other thread. No faults or exits in between. A vCPU that waits here counts as stopped for the others; afterwards it looks
+ * for CPU_REQ_TLB before it touches guest memory. It may come again before it resumes (a comparison of the engines, at a locked access). */
 void cpu_vm_stop(struct cpu_vm *, struct cpu *caller_or_null);
 void cpu_vm_resume(struct cpu_vm *, struct cpu *caller_or_null);
 

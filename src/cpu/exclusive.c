@@ -25,6 +25,8 @@ void cpu_guest_leave(struct cpu *cpu)
 void cpu_vm_stop(struct cpu_vm *vm, struct cpu *caller)
 {
     uint32_t none = 0;
+    if (caller && caller->stops++)
+        return;
     if (caller)
         cpu_guest_leave(caller);
     while (!atomic_compare_exchange_strong(&vm->stopping, &none, 1)) {
@@ -41,6 +43,8 @@ void cpu_vm_stop(struct cpu_vm *vm, struct cpu *caller)
 
 void cpu_vm_resume(struct cpu_vm *vm, struct cpu *caller)
 {
+    if (caller && --caller->stops)
+        return;
     if (caller)
         atomic_store(&caller->in_guest, 1); /* before the others go: nobody else can be stopping */
     atomic_store(&vm->stopping, 0);

@@ -38,10 +38,10 @@ void guest_make(struct guest *g, unsigned cpus, unsigned mode)
     check(g->map && g->ram && !mem_map_add(g->map, 0, g->ram, 0, GUEST_RAM, MEM_R | MEM_W | MEM_X, &err));
     g->bytes = mem_block_host(g->ram);
     pages_make(g);
-    const char *engine = getenv("CPU_ENGINE"); /* "interpret"; "translate": every block, before it has run; "lockstep": and as one CPU interpreted as well */
+    const char *engine = getenv("CPU_ENGINE"); /* "interpret"; "translate": every block, before it has run; "lockstep": and interpreted as well */
     g->vm = (struct cpu_vm){ .map = g->map, .cpu_count = cpus, .tsc_hz = 1000000000, .ticks = ticks };
     g->vm.interpret = engine && !strcmp(engine, "interpret");
-    g->vm.lockstep = engine && !strcmp(engine, "lockstep") && cpus == 1;
+    g->vm.lockstep = engine && !strcmp(engine, "lockstep");
     g->vm.verify = engine && strcmp(engine, "interpret") != 0;
     g->vm.hot = g->vm.lockstep || (engine && !strcmp(engine, "translate"));
     for (unsigned i = 0; i < cpus; i++) {

@@ -7,7 +7,9 @@
  * Devices' threads may write guest memory in between. So at a difference translated code runs once more, on memory as it is now, its own stores taken back; if that gives
  * E0's result, it was such a race.
  *
- * Limits: one vCPU. A store that translated code forgets is seen only if it stores to the same page otherwise (tests/cpu/diff and fuzz_translate compare all memory).
+ * With several vCPUs the others stand still meanwhile, for what one of them stored between the two runs would be a difference.
+ *
+ * Limits: a store that translated code forgets is seen only if it stores to the same page otherwise (tests/cpu/diff and fuzz_translate compare all memory).
  * What E0 does between entries is not compared, nor linked translations' way from one to the other, for there is none. Locking: owner's thread.
  */
 #include <inttypes.h>
@@ -410,6 +412,8 @@ static _Noreturn void report(struct cpu *cpu, const struct block *b, unsigned nu
     say(l, "%s", found);
     cpu->exit = (hy_exit){ .reason = HY_EXIT_UNKNOWN, .native = HY_NATIVE_CHECK, .u.unknown = { .raw = l->text, .len = (uint32_t)l->text_length } };
     cpu->uop = NULL;
+    if (cpu->stops)
+        cpu_vm_resume(cpu->vm, cpu);
     cpu_leave(cpu);
 }
 
@@ -469,7 +473,7 @@ static bool stands_at_string(const struct lockstep *l)
     return in.op == OP_MOVS || in.op == OP_STOS;
 }
 
-const struct uop *lockstep_run(struct cpu *cpu, struct block *b, unsigned number)
+static const struct uop *run_both(struct cpu *cpu, struct block *b, unsigned number)
 {
     struct lockstep *l = cpu->translator->lockstep;
     l->shadow_count = 0;
@@ -495,6 +499,21 @@ const struct uop *lockstep_run(struct cpu *cpu, struct block *b, unsigned number
     if (!is_equal(cpu) || !memory_is_equal(l))
         judge(cpu, b, number);
     return l->next;
+}
+
+const struct uop *lockstep_run(struct cpu *cpu, struct block *b, unsigned number)
+{
+    if (cpu->vm->cpu_count == 1)
+        return run_both(cpu, b, number);
+    cpu_vm_stop(cpu->vm, cpu);
+    if (atomic_load(&cpu->requests) & (CPU_REQ_TLB | CPU_REQ_CODE) || b->dead) { /* of what happened while it waited */
+        cpu_vm_resume(cpu->vm, cpu);
+        cpu->uop = &b->uops[number];
+        cpu_restart(cpu);
+    }
+    const struct uop *next = run_both(cpu, b, number);
+    cpu_vm_resume(cpu->vm, cpu);
+    return next;
 }
 
 /* ---- life -------------------------------------------------------------------------------------------------------------------------------------------------------------- */

@@ -176,9 +176,6 @@ static const struct cpu_soak soak = {.tlb_every = 512, .code_every = 20000, .req
 
 static hy_err soft_vm_new(hyb *b, const struct hy_vm_cfg *cfg, struct mem_map *map, hyb_vm **out)
 {
-    if (cfg->flags & HY_VM_LOCKSTEP && cfg->cpus > 1)
-        return soft_fail(HY_E_RANGE, "hy_vm_new", "lockstep takes one CPU");
-
     struct hyb_vm *vm = calloc(1, sizeof *vm);
     hy_err err = HY_OK;
 
