@@ -237,6 +237,7 @@ struct cpu {
     const struct cpu_cpuid *cpuid; /* what CPUID answers here, and the features that it implies (cpuid.h)               */
     uint64_t features[4];       /* bit sets by enum insn_feature: instructions outside raise #UD                        */
     uint32_t window;            /* hy_window mask */
+    uint32_t interrupt_waits;   /* not 0: the APIC has one, but IF or a shadow holds it back */
     uint8_t  trap_cpuid, trap_step;
     uint64_t trap_exceptions;   /* bit per vector: leave with HY_EXIT_EXCEPTION instead of delivering */
 };

@@ -336,7 +336,7 @@ static bool must_attend(const struct cpu *cpu)
 {
     return engine_requested(cpu) || cpu->state.halted || cpu->state.interrupt_shadow || cpu->replay_count ||
            cpu->window || cpu->state.event_pending || (cpu->state.nmi_pending && !cpu->state.nmi_blocked) ||
-           (cpu->engine->interrupt_waits && cpu->state.rflags & FLAG_IF);
+           (cpu->interrupt_waits && cpu->state.rflags & FLAG_IF);
 }
 
 /* Until there is an exit. */

@@ -36,7 +36,6 @@ struct cpu_engine {
     bool answer_due;                  /* cpu->exit waits for its answer                                      */
     uint64_t soak_random, soak_boundaries; /* soak.c                                                     */
     uint32_t pauses;                  /* PAUSE instructions, to yield at some                                */
-    bool interrupt_waits;             /* the APIC has one, but IF or a shadow holds it back                  */
 
     /* code_written(), any thread */
     struct mem_listener listener;

@@ -2,7 +2,7 @@
 /* events.c - what happens at an instruction boundary: requests, sleep, INIT and SIPI, injected events, NMI, interrupts, windows.
  *
  * A request bit is cleared before what it stands for is looked at, so one that comes meanwhile is seen at the next boundary. A kick leaves exactly once however many
- * were merged. An interrupt that IF or a shadow holds back is remembered in engine->interrupt_waits, not in requests, so that code with IF clear runs undisturbed.
+ * were merged. An interrupt that IF or a shadow holds back is remembered in cpu->interrupt_waits, not in requests, so that code with IF clear runs undisturbed.
  */
 #include "cpu/events.h"
 
@@ -60,7 +60,7 @@ static void apic_look(struct cpu *cpu)
         unsigned nmi = cpu->state.nmi_pending + events.nmi_count, most = cpu->state.nmi_blocked ? 1 : 2;
         cpu->state.nmi_pending = (uint8_t)(nmi < most ? nmi : most);
     }
-    cpu->engine->interrupt_waits = apic_pending(cpu->apic);
+    cpu->interrupt_waits = apic_pending(cpu->apic);
 }
 
 static void apic_attend(struct cpu *cpu)
@@ -115,9 +115,9 @@ static bool nmi_deliver(struct cpu *cpu)
 
 static bool interrupt_deliver(struct cpu *cpu)
 {
-    if (!cpu->engine->interrupt_waits || !is_open(cpu))
+    if (!cpu->interrupt_waits || !is_open(cpu))
         return false;
-    cpu->engine->interrupt_waits = false;
+    cpu->interrupt_waits = false;
     atomic_fetch_or(&cpu->requests, CPU_REQ_INTERRUPT); /* there may be another behind it */
     int vector = apic_pending(cpu->apic) ? apic_acknowledge(cpu->apic) : -1;
     if (vector < 0)

@@ -372,7 +372,7 @@ static void lower_vector(const struct lowering *low, const struct insn *in, stru
 
 void lower_instruction(struct lowering *low, const struct insn *in, struct uop *u)
 {
-    low->ends = insn_op_flags(in->op) & OPF_BRANCH || in->op == OP_HLT;
+    low->ends = insn_op_flags(in->op) & OPF_BRANCH || in->op == OP_HLT || in->op == OP_STAC || in->op == OP_CLAC; /* these change the key */
     if (lower_special(low, in, u))
         return;
     low->chained = false;

@@ -152,7 +152,7 @@ static void wrong_operands_are_found(void **state)
     at[in.modrm_off + 1] ^= 2;
     at = find(r, is_own_store, &in);
     uint8_t address[4];
-    store_le32(address, (uint32_t)(uintptr_t)&r->c.cpu->state.cpl);
+    store_le32(address, (uint32_t)(uintptr_t)&r->c.cpu->state.cr3);
     assert_true(finds(r, at + in.disp_off, address, 4));
     store_le32(address, (uint32_t)(uintptr_t)&r->c.cpu->translate.tlb[0][0].addend);
     assert_true(finds(r, at + in.disp_off, address, 4));

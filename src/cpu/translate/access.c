@@ -192,3 +192,25 @@ struct host_memory access_operand(struct compile *c, const struct insn *in, unsi
         emit_alignment(c, base, disp, size);
     return lookup_alone(c, retry, base, disp, size, write);
 }
+
+struct host_memory access_bit_string(struct compile *c, const struct insn *in, bool write)
+{
+    struct emit *e = c->e;
+    bool wide = in->opsize == 8;
+    flags_clobber(c);
+    uint8_t *retry = e->at;
+    access_scratch_changes(c, SCRATCH_1);
+    access_scratch_changes(c, SCRATCH_2);
+    emit_sum(c, in, SCRATCH_1, true);
+    if (has_segment_base(in))
+        emit_op_memory(e, true, 0x03, SCRATCH_1, at_absolute(&c->cpu->state.seg[in->seg].base));
+    int bit = register_of(in->opnd[1].reg);
+    if (bit == NO_REGISTER)
+        emit_op_memory(e, true, wide ? 0x8b : 0x63 /* MOVSXD */, SCRATCH_0, register_slot(c, in->opnd[1].reg));
+    else
+        emit_op_register(e, true, wide ? 0x8b : 0x63, SCRATCH_0, (unsigned)bit);
+    emit_op_register(e, true, 0xc1, 7, SCRATCH_0); /* SAR: which word */
+    emit_byte(e, wide ? 6 : 5);
+    emit_lea(e, SCRATCH_1, at_indexed(SCRATCH_1, SCRATCH_0, wide ? 3 : 2, 0));
+    return lookup_alone(c, retry, SCRATCH_1, 0, in->opsize, write);
+}

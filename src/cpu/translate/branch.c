@@ -136,30 +136,32 @@ void branch_end(struct compile *c, unsigned offset)
 
 static struct fast_jump *jumps_of(const struct compile *c) { return c->cpu->translate.jumps; }
 
-static void emit_interpret_unless(struct compile *c, uint32_t site) { stub_new(c, emit_jump_if(c->e, CC_NE), site); }
+static void emit_leave_unless(struct compile *c, uint32_t site) { stub_new(c, emit_jump_if(c->e, CC_NE), site); }
 
-/* Looks the target up; afterwards SCRATCH_2 leads to the entry. */
-static void emit_find_target(struct compile *c)
+/* Looks the target up, by the tag that is at `tag`; afterwards SCRATCH_2 leads to the entry. A miss leaves by a site of kind `miss`. */
+static void emit_find_target(struct compile *c, const void *tag, enum site_kind miss)
 {
     struct emit *e = c->e;
     const struct cpu *cpu = c->cpu;
-    uint32_t site = site_new(c, SITE_INTERPRET);
+    uint32_t site = site_new(c, miss);
     flags_save(c);
     c->flags = FLAGS_SAVED;
     emit_compare_zero(e, (const void *)&cpu->requests);
-    emit_interpret_unless(c, site);
+    emit_leave_unless(c, site);
     emit_op_register(e, false, 0x89, SCRATCH_1, SCRATCH_2); /* MOV */
     emit_op_register(e, false, 0xc1, 4, SCRATCH_2);         /* SHL: times the size of an entry */
     emit_byte(e, 5);
     emit_op_register(e, false, 0x81, 4, SCRATCH_2);         /* AND */
     emit_u32(e, (FAST_JUMP_ENTRIES - 1) << 5);
     emit_op_memory(e, true, 0x3b, SCRATCH_1, at_base(SCRATCH_2, (int32_t)(intptr_t)&jumps_of(c)->rip));
-    emit_interpret_unless(c, site);
-    emit_load(e, SCRATCH_0, at_absolute(c->to->global ? (const void *)&cpu->translate.kernel_tag : &cpu->fetch_tag));
+    emit_leave_unless(c, site);
+    emit_load(e, SCRATCH_0, at_absolute(tag));
     emit_op_memory(e, true, 0x3b, SCRATCH_0, at_base(SCRATCH_2, (int32_t)(intptr_t)&jumps_of(c)->tag));
-    emit_interpret_unless(c, site);
+    emit_leave_unless(c, site);
 }
 _Static_assert(sizeof(struct fast_jump) == 1 << 5, "emit_find_target() scales by 32");
+
+static const void *own_tag(const struct compile *c) { return c->to->global ? (const void *)&c->cpu->translate.kernel_tag : &c->cpu->fetch_tag; }
 
 static void emit_jump_found(struct compile *c)
 {
@@ -167,6 +169,12 @@ static void emit_jump_found(struct compile *c)
     emit_load(e, SCRATCH_0, at_base(SCRATCH_2, (int32_t)(intptr_t)&jumps_of(c)->page));
     emit_store(e, at_absolute(&c->cpu->translate.page), SCRATCH_0);
     emit_op_memory(e, false, 0xff, 4, at_base(SCRATCH_2, (int32_t)(intptr_t)&jumps_of(c)->code)); /* JMP */
+}
+
+void branch_to_found(struct compile *c, const void *tag)
+{
+    emit_find_target(c, tag, SITE_FOUND);
+    emit_jump_found(c);
 }
 
 /* Stores the return address below RSP; RSP stays. */
@@ -199,7 +207,7 @@ static void emit_indirect(struct compile *c, bool call)
         emit_move(e, SCRATCH_1, (unsigned)register_of(in->opnd[0].reg));
     else if (!memory)
         emit_load(e, SCRATCH_1, register_slot(c, in->opnd[0].reg));
-    emit_find_target(c);
+    emit_find_target(c, own_tag(c), SITE_INTERPRET);
     if (call)
         emit_add_to(e, GUEST_RSP, GUEST_RSP, -8);
     emit_jump_found(c);
@@ -209,7 +217,7 @@ static void emit_ret(struct compile *c)
 {
     int32_t pop = 8 + (c->in.nopnd ? (int32_t)(c->in.imm & 0xffff) : 0);
     emit_load(c->e, SCRATCH_1, access_at(c, c->plans[c->u->number].stack, GUEST_RSP, 0, 8, false));
-    emit_find_target(c);
+    emit_find_target(c, own_tag(c), SITE_INTERPRET);
     emit_add_to(c->e, GUEST_RSP, GUEST_RSP, pop);
     emit_jump_found(c);
 }

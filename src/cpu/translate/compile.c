@@ -68,7 +68,7 @@ static void emit_stub(struct compile *c, const struct stub *stub)
 
 bool compile_is_quiet(const struct insn *in)
 {
-    return in->op == OP_NOP || in->op == OP_ENDBR || in->op == OP_PREFETCH || in->op == OP_PREFETCHW;
+    return in->op == OP_NOP || in->op == OP_ENDBR || in->op == OP_PREFETCH || in->op == OP_PREFETCHW || in->op == OP_SERIALIZE;
 }
 
 static bool stack_is_possible(const struct compile *c, const struct insn *in)
@@ -214,7 +214,7 @@ static bool is_possible(const struct compile *c, const struct insn *in)
     case OP_MOVS: case OP_STOS: return string_is_possible(in);
     case OP_JCC: case OP_JMP: case OP_CALL: case OP_RET: return branch_is_possible(c, in);
     case OP_BSWAP: return in->opsize >= 4 && copy_is_possible(c, in);
-    default: return copy_is_possible(c, in) || x87_is_possible(c, in);
+    default: return system_is_possible(c, in) || copy_is_possible(c, in) || x87_is_possible(c, in);
     }
 }
 
@@ -237,7 +237,9 @@ static void compile_instruction(struct compile *c)
         branch_instruction(c);
         break;
     default:
-        if (copy_is_possible(c, in))
+        if (system_is_possible(c, in))
+            system_instruction(c);
+        else if (copy_is_possible(c, in))
             copy_instruction(c);
         else
             x87_instruction(c);
@@ -263,7 +265,7 @@ static enum flags_place flags_wanted(struct compile *c, unsigned end)
         compile_take(c, i);
         bool clobbers = c->in.has_mem && c->in.op != OP_LEA && !compile_is_quiet(&c->in);
         clobbers |= c->in.op == OP_PUSH || c->in.op == OP_POP || c->in.op == OP_CALL || c->in.op == OP_RET || c->in.op == OP_LEAVE || c->in.op == OP_DIV || c->in.op == OP_IDIV ||
-            c->in.op == OP_MOVS || c->in.op == OP_STOS;
+            c->in.op == OP_MOVS || c->in.op == OP_STOS || system_is_possible(c, &c->in);
         enum flags_effect effect = flags_effect_of(&c->in);
         if (clobbers)
             return FLAGS_SAVED;
@@ -470,7 +472,7 @@ struct translation *compile_block(struct cpu *cpu, struct block *b, bool global)
     struct compile c = { .cpu = cpu, .t = t, .e = &t->emit, .block = b, .to = to };
     uint8_t *start = t->emit.at;
     uint32_t sites = t->site_count;
-    *to = (struct translation){ .block = b, .start = start, .first_site = sites };
+    *to = (struct translation){ .block = b, .key_behind = b->key, .start = start, .first_site = sites };
     to->live = live_wanted(&c);
     to->global = global;
     compile_segments(&c);

@@ -74,6 +74,8 @@ bool access_is_possible(const struct compile *, const struct insn *);
 struct host_memory access_operand(struct compile *, const struct insn *, unsigned size, bool write, bool aligned);
 /* The same at host register + disp (a guest register's, or SCRATCH_1). */
 struct host_memory access_at(struct compile *, struct member, int base, int32_t disp, unsigned size, bool write);
+/* The word of a bit string that holds the bit that opnd[1] says; leaves SCRATCH_0 free. */
+struct host_memory access_bit_string(struct compile *, const struct insn *, bool write);
 void access_scratch_changes(struct compile *, int scratch); /* before it is used for anything but an addend */
 void access_effective(struct compile *, const struct insn *, int to, bool wide); /* LEA */
 
@@ -94,6 +96,7 @@ uint8_t *branch_compare_generation(struct compile *c); /* with a constant, at th
 bool branch_is_loop(const struct compile *, const struct insn *);
 void branch_poll(struct compile *);                  /* leaves to the block's start for a request; flags can be had */
 void branch_end(struct compile *, unsigned offset);  /* the block just goes on at `offset`           */
+void branch_to_found(struct compile *, const void *tag); /* to SCRATCH_1, by the jumps of the tag there */
 
 /* string.c */
 bool string_is_possible(const struct insn *);
@@ -104,6 +107,11 @@ bool x87_is_possible(const struct compile *, const struct insn *);
 bool x87_is_wanted(const struct insn *);             /* works on x87 or MMX registers        */
 void x87_instruction(struct compile *);
 void x87_store_pointer(struct compile *);            /* FIP is in state.x87.fip; uses SCRATCH_0 */
+
+/* system.c */
+bool system_is_possible(const struct compile *, const struct insn *);
+void system_instruction(struct compile *);
+bool system_reaches_beyond(const struct insn *);     /* a bit string's bit is outside its operand */
 
 /* plan.c */
 void plan_segment(struct compile *, unsigned number, unsigned end);

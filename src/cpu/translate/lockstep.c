@@ -71,6 +71,7 @@ static void side_load(struct cpu *cpu, const struct side *s)
     cpu->cc_result = s->cc_result;
     cpu->cc_src1 = s->cc_src1;
     cpu->cc_op = s->cc_op;
+    cpu_state_changed(cpu); /* translated code may have changed the CPL */
 }
 
 /* ---- E1 ----------------------------------------------------------------------------------------------------------------------------------------------------------------- */
@@ -170,6 +171,7 @@ static bool run_until(struct cpu *cpu, struct block *b, unsigned number, unsigne
         uint64_t count = cpu->instructions;
         l->stopped = false;
         b->uops[number].fn(cpu, &b->uops[number]);
+        cpu->state.interrupt_shadow = 0; /* of STI: translated code does it only if nothing waits to be held back (system.c) */
         if (l->stopped)
             return true;
         uint64_t at = cpu->state.rip - base;

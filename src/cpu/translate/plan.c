@@ -47,12 +47,13 @@ static void values_change(struct planner *p, const struct insn *in)
             value_lost(p, o->reg);
     }
     switch (in->op) {
-    case OP_PUSH: p->values[REG_RSP].offset -= 8; break;
+    case OP_PUSH: case OP_PUSHF: p->values[REG_RSP].offset -= 8; break;
     case OP_POP: if (in->opnd[0].reg != REG_RSP) p->values[REG_RSP].offset += 8; break;
+    case OP_POPF: p->values[REG_RSP].offset += 8; break;
     case OP_LEAVE: value_lost(p, REG_RSP), value_lost(p, REG_RBP); break;
     case OP_MOVS: case OP_STOS: value_lost(p, REG_RSI), value_lost(p, REG_RDI), value_lost(p, REG_RCX); break;
     case OP_MUL: case OP_IMUL: case OP_DIV: case OP_IDIV: case OP_CWD: case OP_CBW: case OP_CMPXCHG: case OP_CMPXCHG8B: case OP_CMPXCHG16B: case OP_LAHF:
-    case OP_PCMPESTRI: case OP_PCMPISTRI:
+    case OP_PCMPESTRI: case OP_PCMPISTRI: case OP_RDTSC: case OP_RDTSCP: case OP_RDPKRU:
         value_lost(p, REG_RAX), value_lost(p, REG_RDX), value_lost(p, REG_RCX);
         break;
     default: break;
@@ -89,7 +90,7 @@ static struct member member_add(struct planner *p, unsigned reg, int64_t disp, u
 static bool is_plain(const struct insn *in)
 {
     return in->has_mem && in->op != OP_LEA && !compile_is_quiet(in) && in->base < 16 && in->index == INSN_NO_REG && in->asize == 8 &&
-           in->seg != INSN_FS && in->seg != INSN_GS;
+           in->seg != INSN_FS && in->seg != INSN_GS && !system_reaches_beyond(in);
 }
 
 static void plan_instruction(struct planner *p, const struct insn *in, struct plan *plan)
@@ -99,9 +100,9 @@ static void plan_instruction(struct planner *p, const struct insn *in, struct pl
         unsigned size = copy_memory_size(in, &write);
         plan->operand = member_add(p, in->base, in->disp, size, write);
     }
-    if (in->op == OP_PUSH || in->op == OP_CALL)
+    if (in->op == OP_PUSH || in->op == OP_PUSHF || in->op == OP_CALL)
         plan->stack = member_add(p, REG_RSP, -8, 8, true);
-    else if (in->op == OP_POP || in->op == OP_RET)
+    else if (in->op == OP_POP || in->op == OP_POPF || in->op == OP_RET)
         plan->stack = member_add(p, REG_RSP, 0, 8, false);
     else if (in->op == OP_LEAVE)
         plan->stack = member_add(p, REG_RBP, 0, 8, false);

@@ -62,7 +62,7 @@ enum site_kind {
     SITE_INTERPRET,         /* E0 does `uop` and what follows                                        */
     SITE_JUMP,              /* a direct branch whose target is not linked: to `target`               */
     SITE_LEAVE,             /* a request waits; go on at `target`                                    */
-    SITE_FOUND,             /* an indirect branch found its target, where nothing is to be linked     */
+    SITE_FOUND,             /* an indirect branch is done, to the address in SCRATCH_1; nothing is to be linked */
 };
 
 struct site {
@@ -92,6 +92,7 @@ struct translation {
     unsigned straddled;                /* how often a range looked up crossed a page                 */
     enum live live;                    /* wants that much of vectors_live                            */
     uint8_t *generation;               /* of a block that crosses a page: the generation of translations that it was last found by */
+    uint32_t key_behind;               /* the key of blocks that its direct branches lead to          */
     bool global;                       /* compares the kernel's tag instead of all translations' generation */
     unsigned entry_count;
     struct { unsigned uop; uint8_t *code; uop_fn *handler; } entry[ENTRIES_MAX];

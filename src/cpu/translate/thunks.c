@@ -91,7 +91,6 @@ static void *emit_enter(struct cpu *cpu, enum live live)
     return start;
 }
 
-/* The site's number is in SCRATCH_0. */
 /* [RSP]: the way out of a CALL must not leave an address on the host's return stack, for the returns of whoever called translated code would be mispredicted. */
 static void emit_leave(struct cpu *cpu)
 {

@@ -321,7 +321,7 @@ static void site_link(struct cpu *cpu, struct site *site, struct translation *to
 {
     struct translator *t = cpu->translator;
     const struct translation *from = site->owner;
-    if (!to->saved || to->block->dead || t->lockstep || cpu_soak_unlinks(cpu))
+    if (!to->saved || to->block->dead || t->lockstep || to->block->key != from->key_behind || cpu_soak_unlinks(cpu))
         return;
     if (site->patch_generation) {
         if (from->global && !is_global(cpu, cpu->state.rip))

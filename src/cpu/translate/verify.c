@@ -12,8 +12,8 @@
  * Where code can be entered or jumped to, nothing is known; where an access is tried again after a miss, only what guest registers hold.
  *
  * Not proved: that the result is right (lockstep.c); links, which site_link() writes afterwards, from recorded displacements to recorded entries; the count of REP
- * MOVS and STOS, whose pointers are proved to be addends; the thunks. What is trusted: the decoder, and that a slot's tag and addend are of one page whose number selects
- * the slot, which translator.c keeps. Locking: owner's thread.
+ * MOVS and STOS, whose pointers are proved to be addends; what system.c stores to the guest's state; the thunks. What is trusted: the decoder, and that a slot's
+ * tag and addend are of one page whose number selects the slot, which translator.c keeps. Locking: owner's thread.
  */
 #include "cpu/translate/verify.h"
 
@@ -23,7 +23,7 @@
 #include "cpu/translate/compile.h"
 
 enum value_kind {
-    VALUE_ADDRESS, /* symbol + lo                                             */
+    VALUE_ADDRESS, /* symbol + lo; hi not 0: less than that                   */
     VALUE_PAGE,    /* its page number                                         */
     VALUE_SHIFTED, /* (symbol + lo) >> 7                                      */
     VALUE_SLOT,    /* the slot of its page: offset in a set of the fast TLB   */
@@ -129,7 +129,8 @@ static bool is_inside(uint64_t address, unsigned size, const void *field, size_t
 
 static bool may_read(const struct cpu *cpu, uint64_t address, unsigned size)
 {
-    return IS_IN(cpu->state) || IS_IN(cpu->requests) || IS_IN(cpu->fetch_tag) || is_inside(address, size, &cpu->translate, offsetof(struct translate_state, tlb));
+    return IS_IN(cpu->interrupt_waits) || IS_IN(cpu->window) || IS_IN(cpu->state) || IS_IN(cpu->requests) || IS_IN(cpu->fetch_tag) ||
+        is_inside(address, size, &cpu->translate, offsetof(struct translate_state, tlb));
 }
 
 static bool may_write(const struct cpu *cpu, uint64_t address, unsigned size)
@@ -138,7 +139,26 @@ static bool may_write(const struct cpu *cpu, uint64_t address, unsigned size)
     if (IS_IN(t->host_stack) || IS_IN(t->kernel_tag) || IS_IN(t->site) || IS_IN(t->left_at) || IS_IN(t->host_flags) || IS_IN(t->host_mxcsr) || IS_IN(t->vectors_live) ||
         IS_IN(t->x87_image))
         return false;
+    const struct cpu_state *s = &cpu->state;
+    if (IS_IN(s->rflags) || IS_IN(s->cpl) || IS_IN(s->seg[SEG_CS]) || IS_IN(s->seg[SEG_SS]) || IS_IN(s->seg[SEG_FS].base) ||
+        IS_IN(s->seg[SEG_GS].base) || IS_IN(s->kernel_gs_base))
+        return true; /* system.c: the guest's own state, which says nothing of the host's memory */
     return IS_IN(cpu->state.gpr) || IS_IN(cpu->state.vec) || IS_IN(cpu->state.mxcsr) || IS_IN(cpu->state.x87) || is_inside(address, size, t, offsetof(struct translate_state, tlb));
+}
+
+/* The rights, their TLB and the key, as constants: what emit_mode() of system.c stores. */
+static bool is_mode(const struct cpu *cpu, const struct insn *in, uint64_t address)
+{
+    const struct insn_opnd *o = &in->opnd[0];
+    uint64_t value = (uint64_t)in->imm;
+    if (in->op != OP_MOV || in->opnd[1].kind != OPND_IMM)
+        return false;
+    if (address == (uintptr_t)&cpu->rights)
+        return o->size == 1 && value <= TLB_USER;
+    for (unsigned rights = TLB_SUPERVISOR; rights <= TLB_USER && address == (uintptr_t)&cpu->tlb; rights++)
+        if (o->size == 8 && value == (uintptr_t)cpu->tlbs[rights])
+            return true;
+    return o->size == 4 && (address == (uintptr_t)&cpu->block_key || address == (uintptr_t)&cpu->translate.kernel_tag + 4);
 }
 
 static const struct insn_opnd *memory_of(const struct insn *in)
@@ -160,7 +180,7 @@ static bool is_written(const struct insn *in, const struct insn_opnd *o)
 static void check_absolute(struct verify *v, const struct insn *in, const struct insn_opnd *o)
 {
     uint64_t address = (uint64_t)(int64_t)in->disp;
-    if (is_written(in, o) ? !may_write(v->cpu, address, o->size) : !may_read(v->cpu, address, o->size))
+    if (is_written(in, o) ? !may_write(v->cpu, address, o->size) && !is_mode(v->cpu, in, address) : !may_read(v->cpu, address, o->size))
         refuse(v, "an absolute operand outside what translated code may use");
     if (is_written(in, o))
         saved_drop(v, address, o->size);
@@ -242,8 +262,11 @@ static bool is_allowed(const struct verify *v, const struct insn *in)
 }
 
 /* A bit string's bit is outside its operand when a register says which. */
-static bool reaches_beyond(const struct insn *in)
+static bool reaches_beyond(const struct verify *v, const struct insn *in)
 {
+    const struct value *bit = in->opnd[1].kind == OPND_GPR ? &v->reg[in->opnd[1].reg] : NULL;
+    if (bit && bit->kind == VALUE_ADDRESS && bit->hi && bit->hi <= in->opnd[0].size * 8)
+        return false;
     return (in->op == OP_BT || in->op == OP_BTS || in->op == OP_BTR || in->op == OP_BTC) && in->has_mem && in->opnd[1].kind != OPND_IMM;
 }
 
@@ -315,10 +338,12 @@ static bool write_known(struct verify *v, const struct insn *in)
             return false;
         *r = v->reg[in->base];
         r->lo += in->disp;
+        r->hi = 0;
         return true;
     case OP_ADD: case OP_SUB:
         if (is_register_form(in, 8) && from->kind == OPND_IMM && was.kind == VALUE_ADDRESS) {
             r->lo += in->op == OP_ADD ? in->imm : -in->imm;
+            r->hi = 0;
             return true;
         }
         return false;
@@ -330,6 +355,11 @@ static bool write_known(struct verify *v, const struct insn *in)
     case OP_AND:
         if (!is_register_form(in, 4) || from->kind != OPND_IMM)
             return false;
+        if (to->reg == SCRATCH_0 && (in->imm == 31 || in->imm == 63)) {
+            forget_register(v, to->reg);
+            r->hi = in->imm + 1;
+            return true;
+        }
         if (was.kind == VALUE_SHIFTED && (uint32_t)in->imm == (uint32_t)(FAST_TLB_ENTRIES - 1) << 5) {
             r->kind = VALUE_SLOT;
             return true;
@@ -414,7 +444,7 @@ static void check_ordinary(struct verify *v, const struct insn *in)
     }
     if (in->op == OP_PUSHF || (in->op == OP_POP && in->has_mem))
         check_stack(v, in);
-    else if (!is_allowed(v, in) || reaches_beyond(in))
+    else if (!is_allowed(v, in) || reaches_beyond(v, in))
         refuse(v, "an instruction that the translator does not write");
     bool flags = insn_op_flags(in->op) & OPF_WRITES_FLAGS;
     struct value stored = in->op == OP_MOV && in->has_mem && in->opnd[1].kind == OPND_GPR && in->opnd[1].size == 8 ? v->reg[in->opnd[1].reg] : (struct value){ 0 };
