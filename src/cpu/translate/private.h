@@ -33,6 +33,7 @@ enum {
     SITE_BY_CALL = SITES_MAX,     /* left by leave_call: translate_state.left_at tells                */
     ENTRIES_MAX = 8,              /* of one translation: its start, and behind what E0 did for it   */
     SEGMENT_MIN = 3,              /* instructions between two that E0 does, to be worth an entry    */
+    LEFT_CACHE = 1 << 14,
     MXCSR_MASKS = 0x1f80, FCW_MASKS = 0x3f,
     X87_LINGERS = 16,             /* entries with the x87 loaded after the last that wanted it, if vectors are wanted */
     STRADDLES_MAX = 50,           /* ranges that crossed a page, until a block is compiled without groups */
@@ -109,6 +110,7 @@ struct translator {
     void (*enter_vectors)(const void *code), (*enter_x87)(const void *code);
     struct site *sites;
     uint32_t site_count;
+    struct { uint32_t stub, site; } *left_cache; /* of the sites last left by calls: LEFT_CACHE entries, by the place of the call */
     struct translation *records;       /* bump allocated                                             */
     uint32_t record_count, record_max;
     struct site *link;                 /* just left by it; to be joined with what runs next          */

@@ -45,8 +45,9 @@ static const char *translator_make(struct cpu *cpu, struct translator *t)
     t->sites = pages_alloc(SITES_MAX * sizeof *t->sites); /* most of it never touched */
     t->records = pages_alloc(t->record_max * sizeof *t->records);
     t->left = pages_alloc(SITES_MAX * sizeof *t->left);
+    t->left_cache = pages_alloc(LEFT_CACHE * sizeof *t->left_cache);
     t->filled = pages_alloc(FAST_TLB_SETS * FAST_TLB_ENTRIES * sizeof *t->filled);
-    return t->sites && t->records && t->left && t->filled ? NULL : "there is not enough memory";
+    return t->sites && t->records && t->left && t->filled && t->left_cache ? NULL : "there is not enough memory";
 }
 
 static void translator_destroy(struct translator *t)
@@ -54,6 +55,7 @@ static void translator_destroy(struct translator *t)
     pages_free(t->sites, SITES_MAX * sizeof *t->sites);
     pages_free(t->left, SITES_MAX * sizeof *t->left);
     pages_free(t->records, t->record_max * sizeof *t->records);
+    pages_free(t->left_cache, LEFT_CACHE * sizeof *t->left_cache);
     pages_free(t->filled, FAST_TLB_SETS * FAST_TLB_ENTRIES * sizeof *t->filled);
     free(t);
 }
@@ -115,6 +117,7 @@ void translate_flush(struct cpu *cpu)
     if (!t)
         return;
     inspect_flush(t);
+    memset(t->left_cache, 0, LEFT_CACHE * sizeof *t->left_cache);
     t->emit.at = t->code_start;
     t->emit.full = false;
     t->site_count = t->record_count = 0;
@@ -479,11 +482,17 @@ static struct site *site_left(struct cpu *cpu, struct block **dead)
     uint32_t stub = (uint32_t)(cpu->translate.left_at - (uintptr_t)t->memory.run) - CALL_BYTES;
     if (cpu->translate.site != SITE_BY_CALL)
         return &t->sites[cpu->translate.site];
+    uint32_t slot = (stub ^ stub >> 14) & (LEFT_CACHE - 1);
+    if (t->left_cache[slot].stub == stub)
+        return &t->sites[t->left_cache[slot].site];
     const struct translation *from = translation_at(t, stub);
     uint32_t end = from + 1 < t->records + t->record_count ? from[1].first_site : t->site_count;
     for (uint32_t i = from->first_site; i < end; i++)
-        if (t->sites[i].stub == stub)
+        if (t->sites[i].stub == stub) {
+            t->left_cache[slot].stub = stub;
+            t->left_cache[slot].site = i;
             return &t->sites[i];
+        }
     *dead = from->block;
     return NULL;
 }
