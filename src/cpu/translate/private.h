@@ -121,6 +121,7 @@ struct translator {
     unsigned x87_lingers;              /* counts down from X87_LINGERS                               */
     uint32_t *filled;                  /* slots of the fast TLB: set * FAST_TLB_ENTRIES + index           */
     uint32_t filled_count;
+    uint32_t *jumps_filled, jumps_count; /* entries of translate_state.jumps with a tag                */
     struct translate_statistics statistics;
     uint32_t *left;                    /* by site: how often E0 had to do its instruction            */
     uint64_t left_by_op[OP_COUNT];     /* the same of sites that are gone                            */

@@ -7,7 +7,7 @@
 
 enum {
     FAST_TLB_ENTRIES = 65536, /* powers of two. So many that tables of a program's pages fit; what is not used costs nothing */
-    FAST_JUMP_ENTRIES = 16384,
+    FAST_JUMP_ENTRIES = 65536,
     TRANSLATE_GROUPS = 24,    /* accesses of a block that share a lookup: translate/plan.c */
     FAST_TLB_SETS = 3,        /* TLB_SUPERVISOR, TLB_SUPERVISOR_SMAP, TLB_USER */
 };

@@ -45,9 +45,10 @@ static const char *translator_make(struct cpu *cpu, struct translator *t)
     t->sites = pages_alloc(SITES_MAX * sizeof *t->sites); /* most of it never touched */
     t->records = pages_alloc(t->record_max * sizeof *t->records);
     t->left = pages_alloc(SITES_MAX * sizeof *t->left);
+    t->jumps_filled = pages_alloc(FAST_JUMP_ENTRIES * sizeof *t->jumps_filled);
     t->left_cache = pages_alloc(LEFT_CACHE * sizeof *t->left_cache);
     t->filled = pages_alloc(FAST_TLB_SETS * FAST_TLB_ENTRIES * sizeof *t->filled);
-    return t->sites && t->records && t->left && t->filled && t->left_cache ? NULL : "there is not enough memory";
+    return t->sites && t->records && t->left && t->filled && t->jumps_filled && t->left_cache ? NULL : "there is not enough memory";
 }
 
 static void translator_destroy(struct translator *t)
@@ -55,6 +56,7 @@ static void translator_destroy(struct translator *t)
     pages_free(t->sites, SITES_MAX * sizeof *t->sites);
     pages_free(t->left, SITES_MAX * sizeof *t->left);
     pages_free(t->records, t->record_max * sizeof *t->records);
+    pages_free(t->jumps_filled, FAST_JUMP_ENTRIES * sizeof *t->jumps_filled);
     pages_free(t->left_cache, LEFT_CACHE * sizeof *t->left_cache);
     pages_free(t->filled, FAST_TLB_SETS * FAST_TLB_ENTRIES * sizeof *t->filled);
     free(t);
@@ -107,8 +109,10 @@ void translate_statistics_get(const struct cpu *cpu, struct translate_statistics
 
 static void jumps_clear(struct cpu *cpu)
 {
-    for (unsigned i = 0; i < FAST_JUMP_ENTRIES; i++)
-        cpu->translate.jumps[i].tag = 0; /* no tag is 0: a block's key has bits */
+    struct translator *t = cpu->translator;
+    for (unsigned i = 0; i < t->jumps_count; i++)
+        cpu->translate.jumps[t->jumps_filled[i]].tag = 0; /* no tag is 0: a block's key has bits */
+    t->jumps_count = 0;
 }
 
 void translate_flush(struct cpu *cpu)
@@ -350,11 +354,13 @@ static void site_link(struct cpu *cpu, struct site *site, struct translation *to
 
 static void jump_put(struct cpu *cpu, const struct translation *to)
 {
-    const struct translator *t = cpu->translator;
+    struct translator *t = cpu->translator;
     uint64_t rip = cpu->state.rip;
     if (!to->saved)
         return;
     struct fast_jump *j = &cpu->translate.jumps[rip & (FAST_JUMP_ENTRIES - 1)];
+    if (!j->tag)
+        t->jumps_filled[t->jumps_count++] = (uint32_t)(j - cpu->translate.jumps);
     bool global = cpu->state.cpl < 3 && is_global(cpu, rip);
     *j = (struct fast_jump){ rip, global ? cpu->translate.kernel_tag : cpu->fetch_tag, (uintptr_t)((t->lockstep ? t->found : to->saved) + t->emit.run), rip & TLB_PAGE_MASK };
 }
