@@ -51,7 +51,7 @@ static struct tlb_entry *slot_at(struct cpu *cpu, unsigned slot)
 static void entry_drop(struct tlb_entry *e)
 {
     e->read_tag = e->write_tag = e->exec_tag = TLB_NO_TAG;
-    e->info &= TLB_INFO_LISTED;
+    e->info &= TLB_INFO_LISTS;
 }
 
 static uint64_t entry_tag(const struct tlb_entry *e)
@@ -59,15 +59,36 @@ static uint64_t entry_tag(const struct tlb_entry *e)
     return e->read_tag != TLB_NO_TAG ? e->read_tag : e->write_tag != TLB_NO_TAG ? e->write_tag : e->exec_tag;
 }
 
+/* Calls `visit` with each slot of a list, and the third argument. */
+static void list_walk(struct cpu *cpu, bool global, void (*visit)(struct tlb_entry *, uint64_t), uint64_t argument)
+{
+    const struct cpu_mmu *mmu = cpu->mmu;
+    for (unsigned i = 0; i < mmu->filled_count[global]; i++)
+        visit(slot_at(cpu, mmu->filled[global][i]), argument);
+}
+
+static void visit_drop(struct tlb_entry *e, uint64_t unused)
+{
+    (void)unused;
+    entry_drop(e);
+    e->info = 0;
+}
+
+/* In the list of what is not global; a slot may be in both. */
+static void visit_drop_local(struct tlb_entry *e, uint64_t unused)
+{
+    (void)unused;
+    if (!(e->info & TLB_INFO_GLOBAL))
+        entry_drop(e);
+    e->info &= ~(uint64_t)TLB_INFO_LISTED;
+}
+
 void cpu_tlb_flush_all(struct cpu *cpu)
 {
     struct cpu_mmu *mmu = cpu->mmu;
-    for (unsigned i = 0; i < mmu->filled_count; i++) {
-        struct tlb_entry *e = slot_at(cpu, mmu->filled[i]);
-        entry_drop(e);
-        e->info = 0;
-    }
-    mmu->filled_count = 0;
+    list_walk(cpu, false, visit_drop, 0);
+    list_walk(cpu, true, visit_drop, 0);
+    mmu->filled_count[false] = mmu->filled_count[true] = 0;
     mmu->generation++;
     mmu->huge_seen = false;
     memset(mmu->large, 0, sizeof mmu->large);
@@ -77,32 +98,25 @@ void cpu_tlb_flush_all(struct cpu *cpu)
 
 void cpu_tlb_flush_nonglobal(struct cpu *cpu)
 {
-    struct cpu_mmu *mmu = cpu->mmu;
-    unsigned kept = 0;
-    for (unsigned i = 0; i < mmu->filled_count; i++) {
-        struct tlb_entry *e = slot_at(cpu, mmu->filled[i]);
-        if (e->info & TLB_INFO_GLOBAL) {
-            mmu->filled[kept++] = mmu->filled[i];
-        } else {
-            entry_drop(e);
-            e->info = 0;
-        }
-    }
-    mmu->filled_count = kept;
-    mmu->generation++;
+    list_walk(cpu, false, visit_drop_local, 0);
+    cpu->mmu->filled_count[false] = 0;
+    cpu->mmu->generation++;
     translate_tlb_flush_nonglobal(cpu);
     engine_fetch_changed(cpu, false);
 }
 
+/* `argument`: the bits that changed, and above them whether they are of user keys. Keys do not guard fetches. */
+static void visit_keys(struct tlb_entry *e, uint64_t argument)
+{
+    unsigned key = e->info >> TLB_INFO_KEY_SHIFT & 15;
+    if (!(e->info & TLB_INFO_USER) == !(argument >> 32) && argument >> 2 * key & 3)
+        e->read_tag = e->write_tag = TLB_NO_TAG;
+}
+
 void cpu_tlb_flush_keys(struct cpu *cpu, uint32_t changed, bool user)
 {
-    struct cpu_mmu *mmu = cpu->mmu;
-    for (unsigned i = 0; i < mmu->filled_count; i++) {
-        struct tlb_entry *e = slot_at(cpu, mmu->filled[i]);
-        unsigned key = e->info >> TLB_INFO_KEY_SHIFT & 15;
-        if (!(e->info & TLB_INFO_USER) == !user && changed >> 2 * key & 3)
-            e->read_tag = e->write_tag = TLB_NO_TAG; /* keys do not guard fetches */
-    }
+    list_walk(cpu, false, visit_keys, changed | (uint64_t)user << 32);
+    list_walk(cpu, true, visit_keys, changed | (uint64_t)user << 32);
     translate_tlb_flush_all(cpu);
 }
 
@@ -112,15 +126,17 @@ static unsigned large_bit(uint64_t linear)
 }
 
 /* INVLPG drops the whole large page that an address lies in (SDM 4.10.4.1): both halves of a 4 MiB region, to keep one rule for both sizes. */
+static void visit_large(struct tlb_entry *e, uint64_t linear)
+{
+    unsigned shift = e->info & TLB_INFO_HUGE ? 30 : 22;
+    if (e->info & (TLB_INFO_LARGE | TLB_INFO_HUGE) && entry_tag(e) >> shift == linear >> shift)
+        entry_drop(e);
+}
+
 static void flush_large(struct cpu *cpu, uint64_t linear)
 {
-    struct cpu_mmu *mmu = cpu->mmu;
-    for (unsigned i = 0; i < mmu->filled_count; i++) {
-        struct tlb_entry *e = slot_at(cpu, mmu->filled[i]);
-        unsigned shift = e->info & TLB_INFO_HUGE ? 30 : 22;
-        if (e->info & (TLB_INFO_LARGE | TLB_INFO_HUGE) && entry_tag(e) >> shift == linear >> shift)
-            entry_drop(e);
-    }
+    list_walk(cpu, false, visit_large, linear);
+    list_walk(cpu, true, visit_large, linear);
     translate_tlb_flush_all(cpu);
 }
 
@@ -141,13 +157,14 @@ void cpu_tlb_flush_page(struct cpu *cpu, uint64_t linear)
         engine_fetch_page_changed(cpu, linear);
 }
 
-static void entry_list(struct cpu *cpu, unsigned rights, struct tlb_entry *e)
+static void entry_list(struct cpu *cpu, unsigned rights, struct tlb_entry *e, bool global)
 {
     struct cpu_mmu *mmu = cpu->mmu;
-    if (e->info & TLB_INFO_LISTED)
+    unsigned bit = global ? TLB_INFO_LISTED_GLOBAL : TLB_INFO_LISTED;
+    if (e->info & bit)
         return;
-    mmu->filled[mmu->filled_count++] = (uint16_t)(rights * TLB_ENTRIES + (unsigned)(e - cpu->tlbs[rights]));
-    e->info |= TLB_INFO_LISTED;
+    mmu->filled[global][mmu->filled_count[global]++] = (uint16_t)(rights * TLB_ENTRIES + (unsigned)(e - cpu->tlbs[rights]));
+    e->info |= bit;
 }
 
 /* Translates one access inside a page and fills its entry. The entry is good for this access whatever its tags are. NULL: a device, at *gpa, or with *refused
@@ -175,7 +192,7 @@ static struct tlb_entry *tlb_fill(struct cpu *cpu, unsigned rights, uint64_t lin
     uint64_t tag = linear & TLB_PAGE_MASK;
     uint32_t allowed = walk.allowed & page.prot;
     bool watched = cpu_debug_watches(cpu, tag);
-    entry_list(cpu, rights, e);
+    entry_list(cpu, rights, e, walk.info & TLB_INFO_GLOBAL);
     e->read_tag = allowed & MEM_R && !watched ? tag : TLB_NO_TAG;
     e->write_tag = allowed & MEM_W && walk.dirty && !watched ? tag : TLB_NO_TAG;
     e->exec_tag = allowed & MEM_X ? tag : TLB_NO_TAG;
@@ -183,7 +200,7 @@ static struct tlb_entry *tlb_fill(struct cpu *cpu, unsigned rights, uint64_t lin
     e->flags = page.flags;
     e->block = page.block;
     e->offset = page.offset;
-    e->info = TLB_INFO_LISTED | walk.info | (walk.gpa & TLB_PAGE_MASK);
+    e->info = (e->info & TLB_INFO_LISTS) | walk.info | (walk.gpa & TLB_PAGE_MASK);
     if (walk.info & TLB_INFO_LARGE)
         cpu->mmu->large[large_bit(linear) / 64] |= BIT(large_bit(linear) % 64);
     cpu->mmu->huge_seen |= (walk.info & TLB_INFO_HUGE) != 0;

@@ -18,7 +18,8 @@
 /* Bits of tlb_entry.info, below the guest-physical page. */
 enum {
     TLB_INFO_GLOBAL = 1 << 0, TLB_INFO_LARGE = 1 << 1 /* 2 or 4 MiB */, TLB_INFO_HUGE = 1 << 2 /* 1 GiB */, TLB_INFO_USER = 1 << 3,
-    TLB_INFO_KEY_SHIFT = 4 /* protection key, 4 bits */, TLB_INFO_LISTED = 1 << 8 /* in the list of filled entries */,
+    TLB_INFO_KEY_SHIFT = 4 /* protection key, 4 bits */, TLB_INFO_LISTED = 1 << 8 /* in the list of filled entries, for what is not global */,
+    TLB_INFO_LISTED_GLOBAL = 1 << 9 /* in the list for global translations */, TLB_INFO_LISTS = TLB_INFO_LISTED | TLB_INFO_LISTED_GLOBAL,
 };
 
 /* Bit 0 of the page number goes into the index as it is, so that two neighbouring pages never share an entry: the tag compare of the last byte relies on it. */

@@ -20,8 +20,9 @@ struct cpu_mmu {
     struct mmu_directory directories[MMU_DIRECTORIES];
     uint64_t generation;             /* of directories[]; every flush, of one page too, adds one; never 0 */
     struct mmu_gpa gpa[MMU_GPA_ENTRIES];
-    uint16_t filled[MMU_FILLED_MAX]; /* slots with TLB_INFO_LISTED: rights * TLB_ENTRIES + index; a flush walks these only */
-    uint32_t filled_count;
+    /* Slots where a global translation [1], or another one [0], may be: rights * TLB_ENTRIES + index. A flush walks these only. */
+    uint16_t filled[2][MMU_FILLED_MAX];
+    uint32_t filled_count[2];
     bool     huge_seen;              /* an entry of a 1 GiB page was filled since the last full flush */
     uint64_t large[MMU_LARGE_BITS / 64];
 };

@@ -119,8 +119,8 @@ struct translator {
     bool lock;                         /* several vCPUs: LOCK is needed                              */
     bool avx;                          /* the host has YMM registers                                 */
     unsigned x87_lingers;              /* counts down from X87_LINGERS                               */
-    uint32_t *filled;                  /* slots of the fast TLB: set * FAST_TLB_ENTRIES + index           */
-    uint32_t filled_count;
+    uint32_t *filled[2];               /* slots of the fast TLB, where something global [1] or not [0] may be: set * FAST_TLB_ENTRIES + index */
+    uint32_t filled_count[2];
     uint32_t *jumps_filled, jumps_count; /* entries of translate_state.jumps with a tag                */
     struct translate_statistics statistics;
     uint32_t *left;                    /* by site: how often E0 had to do its instruction            */

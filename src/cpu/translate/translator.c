@@ -47,8 +47,9 @@ static const char *translator_make(struct cpu *cpu, struct translator *t)
     t->left = pages_alloc(SITES_MAX * sizeof *t->left);
     t->jumps_filled = pages_alloc(FAST_JUMP_ENTRIES * sizeof *t->jumps_filled);
     t->left_cache = pages_alloc(LEFT_CACHE * sizeof *t->left_cache);
-    t->filled = pages_alloc(FAST_TLB_SETS * FAST_TLB_ENTRIES * sizeof *t->filled);
-    return t->sites && t->records && t->left && t->filled && t->jumps_filled && t->left_cache ? NULL : "there is not enough memory";
+    for (unsigned list = 0; list < 2; list++)
+        t->filled[list] = pages_alloc(FAST_TLB_SETS * FAST_TLB_ENTRIES * sizeof **t->filled);
+    return t->sites && t->records && t->left && t->filled[0] && t->filled[1] && t->jumps_filled && t->left_cache ? NULL : "there is not enough memory";
 }
 
 static void translator_destroy(struct translator *t)
@@ -58,7 +59,8 @@ static void translator_destroy(struct translator *t)
     pages_free(t->records, t->record_max * sizeof *t->records);
     pages_free(t->jumps_filled, FAST_JUMP_ENTRIES * sizeof *t->jumps_filled);
     pages_free(t->left_cache, LEFT_CACHE * sizeof *t->left_cache);
-    pages_free(t->filled, FAST_TLB_SETS * FAST_TLB_ENTRIES * sizeof *t->filled);
+    for (unsigned list = 0; list < 2; list++)
+        pages_free(t->filled[list], FAST_TLB_SETS * FAST_TLB_ENTRIES * sizeof **t->filled);
     free(t);
 }
 
@@ -137,26 +139,31 @@ static struct fast_tlb *slot_at(struct cpu *cpu, unsigned slot)
     return &cpu->translate.tlb[slot / FAST_TLB_ENTRIES][slot % FAST_TLB_ENTRIES];
 }
 
-static void tlb_flush(struct cpu *cpu, bool global_too)
+void translate_tlb_flush_all(struct cpu *cpu)
 {
     struct translator *t = cpu->translator;
-    unsigned kept = 0;
-    if (!t)
-        return;
-    for (unsigned i = 0; i < t->filled_count; i++) {
-        struct fast_tlb *f = slot_at(cpu, t->filled[i]);
-        if (!global_too && f->info & TLB_INFO_GLOBAL) {
-            t->filled[kept++] = t->filled[i];
-        } else {
-            entry_drop(f);
-            f->info = 0;
+    for (unsigned list = 0; t && list < 2; list++) {
+        for (unsigned i = 0; i < t->filled_count[list]; i++) {
+            entry_drop(slot_at(cpu, t->filled[list][i]));
+            slot_at(cpu, t->filled[list][i])->info = 0;
         }
+        t->filled_count[list] = 0;
     }
-    t->filled_count = kept;
 }
 
-void translate_tlb_flush_all(struct cpu *cpu) { tlb_flush(cpu, true); }
-void translate_tlb_flush_nonglobal(struct cpu *cpu) { tlb_flush(cpu, false); }
+void translate_tlb_flush_nonglobal(struct cpu *cpu)
+{
+    struct translator *t = cpu->translator;
+    if (!t)
+        return;
+    for (unsigned i = 0; i < t->filled_count[false]; i++) {
+        struct fast_tlb *f = slot_at(cpu, t->filled[false][i]);
+        if (!(f->info & TLB_INFO_GLOBAL))
+            entry_drop(f);
+        f->info &= ~(uint64_t)TLB_INFO_LISTED;
+    }
+    t->filled_count[false] = 0;
+}
 
 static unsigned tlb_index(uint64_t linear) { return linear >> 12 & (FAST_TLB_ENTRIES - 1); }
 
@@ -174,10 +181,12 @@ void translate_tlb_flush_page(struct cpu *cpu, uint64_t linear)
 static void tlb_drop_writes(struct cpu *cpu, const uint8_t *host)
 {
     const struct translator *t = cpu->translator;
-    for (unsigned i = 0; t && i < t->filled_count; i++) {
-        struct fast_tlb *f = slot_at(cpu, t->filled[i]);
-        if ((f->write_tag << 12) + f->addend == (uintptr_t)host)
-            f->write_tag = FAST_NO_TAG;
+    for (unsigned list = 0; t && list < 2; list++) {
+        for (unsigned i = 0; i < t->filled_count[list]; i++) {
+            struct fast_tlb *f = slot_at(cpu, t->filled[list][i]);
+            if ((f->write_tag << 12) + f->addend == (uintptr_t)host)
+                f->write_tag = FAST_NO_TAG;
+        }
     }
 }
 
@@ -230,12 +239,14 @@ static void tlb_put(struct cpu *cpu, const struct tlb_entry *e, uint64_t linear)
     struct fast_tlb *f = &cpu->translate.tlb[cpu->rights][tlb_index(linear)];
     uint64_t page = linear & TLB_PAGE_MASK;
     bool quiet = !atomic_load_explicit(e->flags, memory_order_relaxed) && !mem_block_is_shared(e->block);
-    if (!(f->info & TLB_INFO_LISTED))
-        t->filled[t->filled_count++] = (uint32_t)(f - &cpu->translate.tlb[0][0]);
+    bool global = e->info & TLB_INFO_GLOBAL;
+    unsigned list = global ? TLB_INFO_LISTED_GLOBAL : TLB_INFO_LISTED;
+    if (!(f->info & list))
+        t->filled[global][t->filled_count[global]++] = (uint32_t)(f - &cpu->translate.tlb[0][0]);
     f->read_tag = e->read_tag == page ? linear >> 12 : FAST_NO_TAG;
     f->write_tag = e->write_tag == page && quiet ? linear >> 12 : FAST_NO_TAG;
     f->addend = e->addend;
-    f->info = TLB_INFO_LISTED | (e->info & TLB_INFO_GLOBAL);
+    f->info = (f->info & TLB_INFO_LISTS) | list | (e->info & TLB_INFO_GLOBAL);
 }
 
 /* The linear address that missed. */
