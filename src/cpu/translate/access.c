@@ -49,6 +49,8 @@ void access_effective(struct compile *c, const struct insn *in, int to, bool wid
     emit_sum(c, in, to, wide);
 }
 
+enum { SMALL_GROUP = 2 }; /* accesses of a group that is not worth a look-up in a small translation: its addend takes a store and loads */
+
 /* A range of bytes to look up, and in it the access that is about to be made, at base + disp. */
 struct range { int base; int32_t lo, size, disp; bool write; uint8_t own_size; bool own_write; };
 
@@ -103,10 +105,76 @@ static void emit_lookup(struct compile *c, uint8_t *retry, const struct range *r
 }
 _Static_assert(sizeof(struct fast_tlb) == 1 << 5, "emit_lookup() scales by 32");
 
+/* ---- small translations: by shared code ---------------------------------------------------------------------------------------------------------------------------- */
+
+bool access_keeps_flags(struct compile *c)
+{
+    if (c->flags == FLAGS_NATIVE && !c->recipe.kind)
+        return true;
+    flags_clobber(c);
+    return false;
+}
+
+static uint32_t site_of(struct compile *c, uint8_t *retry, const struct range *r)
+{
+    uint32_t number = site_new(c, r->own_write ? SITE_WRITE : SITE_READ);
+    struct site *site = site_at(c, number);
+    site->resume = (uint32_t)(retry - c->t->memory.write);
+    site->size = (uint16_t)r->size;
+    site->before = (uint16_t)(r->disp - r->lo);
+    site->wants_write = r->write;
+    site->base = SCRATCH_1; /* the range's start */
+    site->target = r->disp - r->lo;
+    return number;
+}
+
+void access_call(struct compile *c, const uint8_t *shared, uint8_t *retry, bool write)
+{
+    site_call(c, site_of(c, retry, &(struct range){ SCRATCH_1, 0, 8, 0, write, 8, write }), shared);
+}
+
+static void call_range(struct compile *c, uint8_t *retry, const struct range *r, bool keeps)
+{
+    emit_add_to(c->e, SCRATCH_1, (unsigned)r->base, r->lo);
+    emit_add_to(c->e, SCRATCH_0, SCRATCH_1, r->size - 1);
+    site_call(c, site_of(c, retry, r), c->t->shared.range[engine_key_rights(c->block->key)][r->write][keeps]);
+}
+
+static unsigned size_index(unsigned size)
+{
+    unsigned i = 0;
+    while (1u << i < size)
+        i++;
+    return i;
+}
+
+static struct host_memory call_alone(struct compile *c, uint8_t *retry, int base, int32_t disp, unsigned size, bool write, bool keeps)
+{
+    struct range r = { base, disp, (int32_t)size, disp, write, (uint8_t)size, write };
+    if (size & (size - 1) || size > 1u << (SHARED_SIZES - 1)) {
+        call_range(c, retry, &r, keeps);
+        return at_indexed(SCRATCH_1, SCRATCH_2, 0, 0);
+    }
+    emit_add_to(c->e, SCRATCH_1, (unsigned)base, disp);
+    site_call(c, site_of(c, retry, &r), c->t->shared.operand[engine_key_rights(c->block->key)][write][keeps][size_index(size)]);
+    return at_base(SCRATCH_2, 0);
+}
+
+/* ---- all ------------------------------------------------------------------------------------------------------------------------------------------------------------ */
+
 static struct host_memory lookup_alone(struct compile *c, uint8_t *retry, int base, int32_t disp, unsigned size, bool write)
 {
     emit_lookup(c, retry, &(struct range){ base, disp, (int32_t)size, disp, write, (uint8_t)size, write });
     return at_indexed(base, SCRATCH_2, 0, disp);
+}
+
+/* Flags are ready for a look-up; whether shared code is to keep RFLAGS. */
+static bool begin(struct compile *c)
+{
+    if (c->small)
+        return access_keeps_flags(c);
+    flags_clobber(c);
+    return false;
 }
 
 /* The register that holds the group's addend; a load, if it must, into the one that was not used last. */
@@ -127,9 +195,13 @@ static struct host_memory lookup_group(struct compile *c, const struct member *m
 {
     struct group *g = m->group;
     if (!g->checked) {
-        flags_clobber(c);
+        bool keeps = begin(c);
         int32_t lo = disp + (g->lo - m->at);
-        emit_lookup(c, c->e->at, &(struct range){ base, lo, g->hi - g->lo, disp, g->write, (uint8_t)size, write });
+        struct range r = { base, lo, g->hi - g->lo, disp, g->write, (uint8_t)size, write };
+        if (c->small)
+            call_range(c, c->e->at, &r, keeps);
+        else
+            emit_lookup(c, c->e->at, &r);
         emit_store(c->e, at_absolute(&c->cpu->translate.addends[g - c->groups]), SCRATCH_2);
         g->checked = true;
         c->held[1] = g;
@@ -137,14 +209,15 @@ static struct host_memory lookup_group(struct compile *c, const struct member *m
     return at_indexed(base, emit_addend(c, g), 0, disp);
 }
 
-static bool is_shared(const struct member *m) { return m->group && m->group->count > 1; }
+static bool is_shared(const struct compile *c, const struct member *m) { return m->group && m->group->count > (c->small ? SMALL_GROUP : 1u); }
 
 struct host_memory access_at(struct compile *c, struct member m, int base, int32_t disp, unsigned size, bool write)
 {
-    if (is_shared(&m))
+    if (is_shared(c, &m))
         return lookup_group(c, &m, base, disp, size, write);
-    flags_clobber(c);
-    return lookup_alone(c, c->e->at, base, disp, size, write);
+    bool keeps = begin(c);
+    uint8_t *retry = c->e->at;
+    return c->small ? call_alone(c, retry, base, disp, size, write, keeps) : lookup_alone(c, retry, base, disp, size, write);
 }
 
 /* Whether an operand of the group needs no alignment check any more. */
@@ -171,9 +244,11 @@ static bool has_segment_base(const struct insn *in) { return in->seg == INSN_FS 
 
 struct host_memory access_operand(struct compile *c, const struct insn *in, unsigned size, bool write, bool aligned)
 {
-    if (is_shared(&c->plans[c->u->number].operand))
+    if (is_shared(c, &c->plans[c->u->number].operand))
         return shared_operand(c, in, size, write, aligned);
-    flags_clobber(c);
+    if (aligned)
+        flags_clobber(c);
+    bool keeps = begin(c);
     struct emit *e = c->e;
     uint8_t *retry = e->at;
     int base = SCRATCH_1;
@@ -186,10 +261,14 @@ struct host_memory access_operand(struct compile *c, const struct insn *in, unsi
     } else {
         emit_sum(c, in, SCRATCH_1, in->asize == 8);
     }
-    if (has_segment_base(in))
-        emit_op_memory(e, true, 0x03, SCRATCH_1, at_absolute(&c->cpu->state.seg[in->seg].base));
+    if (has_segment_base(in)) {
+        emit_load(e, SCRATCH_2, at_absolute(&c->cpu->state.seg[in->seg].base));
+        emit_lea(e, SCRATCH_1, at_indexed(SCRATCH_1, SCRATCH_2, 0, 0));
+    }
     if (aligned)
         emit_alignment(c, base, disp, size);
+    if (c->small)
+        return call_alone(c, retry, base, disp, size, write, keeps);
     return lookup_alone(c, retry, base, disp, size, write);
 }
 
@@ -212,5 +291,7 @@ struct host_memory access_bit_string(struct compile *c, const struct insn *in, b
     emit_op_register(e, true, 0xc1, 7, SCRATCH_0); /* SAR: which word */
     emit_byte(e, wide ? 6 : 5);
     emit_lea(e, SCRATCH_1, at_indexed(SCRATCH_1, SCRATCH_0, wide ? 3 : 2, 0));
+    if (c->small)
+        return call_alone(c, retry, SCRATCH_1, 0, in->opsize, write, false);
     return lookup_alone(c, retry, SCRATCH_1, 0, in->opsize, write);
 }

@@ -30,9 +30,16 @@ static void emit_compare_zero(struct emit *e, const void *at)
     emit_byte(e, 0);
 }
 
-/* Flags are saved, or a recipe. */
+/* Flags are saved, or a recipe; in a small translation, wherever. */
 static void emit_poll(struct compile *c, int32_t target)
 {
+    if (c->small) {
+        bool keeps = access_keeps_flags(c);
+        uint32_t site = site_new(c, SITE_LEAVE);
+        site_at(c, site)->target = target;
+        site_call(c, site, c->t->shared.poll[keeps]);
+        return;
+    }
     emit_compare_zero(c->e, (const void *)&c->cpu->requests);
     uint32_t site = site_new(c, SITE_LEAVE);
     site_at(c, site)->target = target;
@@ -82,8 +89,8 @@ static void exit_to(struct compile *c, int32_t target)
         return;
     }
     if (may_loop(c, target)) {
-        flags_save(c);
-        c->flags = FLAGS_SAVED;
+        if (!c->small || c->recipe.kind)
+            flags_save(c), c->flags = FLAGS_SAVED;
         emit_poll(c, target);
     } else if (c->flags == FLAGS_RECIPE) {
         flags_make_native(c);
@@ -177,6 +184,27 @@ void branch_to_found(struct compile *c, const void *tag)
     emit_jump_found(c);
 }
 
+/* By shared code, which does it all. */
+static void jump_to_find(struct compile *c, enum indirect kind)
+{
+    uint32_t site = site_new(c, SITE_INTERPRET);
+    if (c->flags == FLAGS_RECIPE)
+        flags_make_native(c);
+    bool saves = c->flags == FLAGS_NATIVE;
+    c->flags = FLAGS_SAVED;
+    site_leave_to(c, site, c->t->shared.find[kind][c->to->global][saves]);
+}
+
+/* Pushes the return address of a direct call. */
+static void push_return_address(struct compile *c)
+{
+    flags_register_changes(c, GUEST_RSP);
+    bool keeps = access_keeps_flags(c);
+    uint8_t *retry = c->e->at;
+    emit_constant(c->e, SCRATCH_1, c->block->start + c->u->offset + c->u->length);
+    access_call(c, c->t->shared.push_offset[engine_key_rights(c->block->key)][keeps], retry, true);
+}
+
 /* Stores the return address below RSP; RSP stays. */
 static void emit_return_address(struct compile *c)
 {
@@ -207,6 +235,10 @@ static void emit_indirect(struct compile *c, bool call)
         emit_move(e, SCRATCH_1, (unsigned)register_of(in->opnd[0].reg));
     else if (!memory)
         emit_load(e, SCRATCH_1, register_slot(c, in->opnd[0].reg));
+    if (c->small) {
+        jump_to_find(c, call ? INDIRECT_CALL : INDIRECT_JUMP);
+        return;
+    }
     emit_find_target(c, own_tag(c), SITE_INTERPRET);
     if (call)
         emit_add_to(e, GUEST_RSP, GUEST_RSP, -8);
@@ -217,6 +249,11 @@ static void emit_ret(struct compile *c)
 {
     int32_t pop = 8 + (c->in.nopnd ? (int32_t)(c->in.imm & 0xffff) : 0);
     emit_load(c->e, SCRATCH_1, access_at(c, c->plans[c->u->number].stack, GUEST_RSP, 0, 8, false));
+    access_scratch_changes(c, SCRATCH_1);
+    if (c->small && pop == 8) {
+        jump_to_find(c, INDIRECT_RETURN);
+        return;
+    }
     emit_find_target(c, own_tag(c), SITE_INTERPRET);
     emit_add_to(c->e, GUEST_RSP, GUEST_RSP, pop);
     emit_jump_found(c);
@@ -256,9 +293,13 @@ void branch_instruction(struct compile *c)
         break;
     case OP_CALL:
         if (direct) {
-            emit_return_address(c);
-            flags_register_changes(c, GUEST_RSP);
-            emit_add_to(c->e, GUEST_RSP, GUEST_RSP, -8);
+            if (c->small) {
+                push_return_address(c);
+            } else {
+                emit_return_address(c);
+                flags_register_changes(c, GUEST_RSP);
+                emit_add_to(c->e, GUEST_RSP, GUEST_RSP, -8);
+            }
             exit_to(c, branch_target(c));
         } else {
             emit_indirect(c, true);

@@ -33,13 +33,19 @@ void stub_new(struct compile *c, uint8_t *jump, uint32_t site)
 }
 
 /* A jump: a call would leave an address on the host's return stack, and the returns of whoever called translated code would be mispredicted. */
-static void emit_leave_by(struct compile *c, uint32_t site)
+static void emit_leave_by(struct compile *c, uint32_t site, const uint8_t *thunk)
 {
     site_at(c, site)->stub = (uint32_t)(c->e->at - c->t->memory.write);
     emit_constant(c->e, SCRATCH_0, site);
     uint8_t *jump = emit_jump(c->e);
     if (!c->e->full)
-        emit_patch(jump, c->t->leave);
+        emit_patch(jump, thunk);
+}
+
+void site_leave_to(struct compile *c, uint32_t site, const uint8_t *thunk)
+{
+    site_note_flags(c, site);
+    emit_leave_by(c, site, thunk);
 }
 
 /* Shorter, where it happens seldom. */
@@ -55,10 +61,21 @@ void site_leave(struct compile *c, uint32_t site)
     emit_leave_call(c, site);
 }
 
+void site_call(struct compile *c, uint32_t site, const uint8_t *shared)
+{
+    site_note_flags(c, site);
+    site_at(c, site)->stub = (uint32_t)(c->e->at - c->t->memory.write);
+    access_scratch_changes(c, SCRATCH_1);
+    access_scratch_changes(c, SCRATCH_2);
+    emit_call(c->e, shared);
+}
+
 static void emit_stub(struct compile *c, const struct stub *stub)
 {
     struct site *site = site_at(c, stub->site);
-    if (!site->stub)
+    if (!site->stub && !c->small && site->kind <= SITE_WRITE)
+        emit_leave_by(c, stub->site, c->t->leave);
+    else if (!site->stub)
         emit_leave_call(c, stub->site);
     if (!c->e->full)
         emit_patch(stub->jump, c->t->memory.write + site->stub);
@@ -81,6 +98,46 @@ static bool stack_is_possible(const struct compile *c, const struct insn *in)
     case OP_POP:   return o->kind == OPND_GPR;
     case OP_LEAVE: return true;
     default:       return false;
+    }
+}
+
+static unsigned set_of(const struct compile *c) { return engine_key_rights(c->block->key); }
+
+static void emit_small_push(struct compile *c)
+{
+    struct emit *e = c->e;
+    const struct insn_opnd *o = &c->in.opnd[0];
+    const void *temporary = &c->cpu->translate.temporary;
+    if (o->kind == OPND_MEM) {
+        emit_load(e, SCRATCH_0, access_operand(c, &c->in, 8, false, false));
+        emit_store(e, at_absolute(temporary), SCRATCH_0);
+    }
+    flags_register_changes(c, GUEST_RSP);
+    bool keeps = access_keeps_flags(c);
+    uint8_t *retry = e->at;
+    if (o->kind == OPND_MEM)
+        emit_load(e, SCRATCH_1, at_absolute(temporary));
+    else if (o->kind == OPND_IMM)
+        emit_constant(e, SCRATCH_1, (uint64_t)c->in.imm);
+    else if (register_of(o->reg) == NO_REGISTER)
+        emit_load(e, SCRATCH_1, register_slot(c, o->reg));
+    else
+        emit_move(e, SCRATCH_1, (unsigned)register_of(o->reg));
+    access_call(c, c->t->shared.push[set_of(c)][keeps], retry, true);
+}
+
+static void emit_small_pop(struct compile *c)
+{
+    unsigned reg = c->in.opnd[0].reg;
+    int host = register_of(reg);
+    flags_register_changes(c, GUEST_RSP);
+    bool keeps = access_keeps_flags(c);
+    access_call(c, c->t->shared.pop[set_of(c)][keeps], c->e->at, false);
+    if (host == NO_REGISTER) {
+        emit_store(c->e, register_slot(c, reg), SCRATCH_1);
+    } else {
+        flags_register_changes(c, host);
+        emit_move(c->e, (unsigned)host, SCRATCH_1);
     }
 }
 
@@ -226,8 +283,8 @@ static void compile_instruction(struct compile *c)
     if (compile_is_quiet(in))
         return;
     switch (in->op) {
-    case OP_PUSH:  emit_push(c); break;
-    case OP_POP:   emit_pop(c); break;
+    case OP_PUSH:  (c->small ? emit_small_push : emit_push)(c); break;
+    case OP_POP:   (c->small ? emit_small_pop : emit_pop)(c); break;
     case OP_LEAVE: emit_leave(c); break;
     case OP_LEA:   emit_lea_guest(c); break;
     case OP_DIV: case OP_IDIV: emit_divide(c); break;
@@ -424,7 +481,7 @@ static void compile_segment(struct compile *c, unsigned number, unsigned end)
         entry_add(c, 0, c->to->saved_live);
     }
     compile_take(c, end - 1);
-    if (!number && end == c->block->count && branch_is_loop(c, &c->in)) {
+    if (!number && end == c->block->count && !c->small && branch_is_loop(c, &c->in)) {
         compile_loop(c, end - 1);
         return;
     }
@@ -432,8 +489,7 @@ static void compile_segment(struct compile *c, unsigned number, unsigned end)
     if (end < c->block->count) {
         c->u = &c->block->uops[end];
         uint32_t site = site_new(c, SITE_INTERPRET);
-        site_note_flags(c, site);
-        emit_leave_by(c, site);
+        site_leave_to(c, site, c->t->leave);
     } else if (!is_branch(&c->in)) {
         x87_store_pointer(c);
         branch_end(c, c->block->bytes);
@@ -465,14 +521,14 @@ static bool is_proved(const struct compile *c)
     return !why;
 }
 
-struct translation *compile_block(struct cpu *cpu, struct block *b, bool global)
+struct translation *compile_block(struct cpu *cpu, struct block *b, bool global, bool small)
 {
     struct translator *t = cpu->translator;
     struct translation *to = &t->records[t->record_count];
-    struct compile c = { .cpu = cpu, .t = t, .e = &t->emit, .block = b, .to = to };
+    struct compile c = { .cpu = cpu, .t = t, .e = &t->emit, .block = b, .to = to, .small = small };
     uint8_t *start = t->emit.at;
     uint32_t sites = t->site_count;
-    *to = (struct translation){ .block = b, .key_behind = b->key, .start = start, .first_site = sites };
+    *to = (struct translation){ .block = b, .key_behind = b->key, .start = start, .first_site = sites, .small = small };
     to->live = live_wanted(&c);
     to->global = global;
     compile_segments(&c);

@@ -41,6 +41,7 @@ struct compile {
     struct emit *e;
     struct block *block;
     struct translation *to;
+    bool small;            /* calls shared code (shared.c)                               */
     const struct uop *u;   /* the instruction at work */
     struct insn in;
     const uint8_t *bytes;
@@ -65,7 +66,6 @@ void flags_make_native(struct compile *);            /* flags are in RFLAGS (too
 void flags_before(struct compile *, enum flags_effect);
 void flags_after(struct compile *, const struct insn *, enum flags_effect);
 void flags_register_changes(struct compile *, int host_register); /* before an instruction that changes it */
-void flags_emit_save(struct emit *, struct cpu *);
 bool flags_need_carry_only(const struct compile *, enum flags_effect);
 
 /* access.c */
@@ -76,6 +76,10 @@ struct host_memory access_operand(struct compile *, const struct insn *, unsigne
 struct host_memory access_at(struct compile *, struct member, int base, int32_t disp, unsigned size, bool write);
 /* The word of a bit string that holds the bit that opnd[1] says; leaves SCRATCH_0 free. */
 struct host_memory access_bit_string(struct compile *, const struct insn *, bool write);
+/* In a small translation: makes the flags ready for a call of shared code, and answers whether that is to keep RFLAGS. */
+bool access_keeps_flags(struct compile *);
+/* Calls the set's PUSH or POP, for which SCRATCH_1 is ready since `retry`. */
+void access_call(struct compile *, const uint8_t *shared, uint8_t *retry, bool write);
 void access_scratch_changes(struct compile *, int scratch); /* before it is used for anything but an addend */
 void access_effective(struct compile *, const struct insn *, int to, bool wide); /* LEA */
 
@@ -122,6 +126,8 @@ bool compile_take(struct compile *, unsigned number);
 uint32_t site_new(struct compile *, enum site_kind);
 void stub_new(struct compile *, uint8_t *jump, uint32_t site); /* with the flags as they are now; several jumps may lead to a site, with the same flags */
 void site_leave(struct compile *, uint32_t site);    /* leaves here */
+void site_leave_to(struct compile *, uint32_t site, const uint8_t *thunk); /* jumps to a thunk with the number in SCRATCH_0 */
+void site_call(struct compile *, uint32_t site, const uint8_t *shared); /* calls shared code, which may leave by the site */
 static inline struct site *site_at(const struct compile *c, uint32_t site) { return &c->t->sites[site]; }
 
 #endif

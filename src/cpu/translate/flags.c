@@ -38,13 +38,18 @@ void flags_emit_save(struct emit *e, struct cpu *cpu)
 }
 
 /* SAHF knows all but OF, which an addition makes from its bit (3 of the second byte; bit 1 there, IF, may be set or not). */
-static void emit_restore(struct emit *e, struct cpu *cpu)
+void flags_emit_load(struct emit *e, const uint64_t *from)
 {
-    uint8_t *flags = (uint8_t *)&cpu->translate.flags;
-    emit_move(e, SCRATCH_0, RAX);
+    const uint8_t *flags = (const uint8_t *)from;
     emit_op_memory(e, false, 0x8a, 4 /* AH */, at_absolute(flags));
     emit_op_memory(e, false, 0x8a, RAX /* AL */, at_absolute(flags + 1));
     emit_bytes(e, "\x04\x78\x9e", 3); /* ADD AL, 0x78; SAHF */
+}
+
+void flags_emit_restore(struct emit *e, struct cpu *cpu)
+{
+    emit_move(e, SCRATCH_0, RAX);
+    flags_emit_load(e, &cpu->translate.flags);
     emit_move(e, RAX, SCRATCH_0);
 }
 
@@ -132,7 +137,10 @@ void flags_make_native(struct compile *c)
         emit_recipe(c->e, c->cpu, &c->recipe);
         c->flags = FLAGS_NATIVE;
     } else if (c->flags == FLAGS_SAVED) {
-        emit_restore(c->e, c->cpu);
+        if (c->small)
+            emit_call(c->e, c->t->shared.restore);
+        else
+            flags_emit_restore(c->e, c->cpu);
         c->flags = FLAGS_BOTH;
     }
 }

@@ -36,6 +36,7 @@ enum {
     LEFT_CACHE = 1 << 14,
     MXCSR_MASKS = 0x1f80, FCW_MASKS = 0x3f,
     X87_LINGERS = 16,             /* entries with the x87 loaded after the last that wanted it, if vectors are wanted */
+    SAMPLE_PERIOD = 4096,         /* look-ups and polls of small translations until one is made large, on the average */
     STRADDLES_MAX = 50,           /* ranges that crossed a page, until a block is compiled without groups */
 };
 
@@ -92,11 +93,23 @@ struct translation {
     struct site *incoming;
     unsigned straddled;                /* how often a range looked up crossed a page                 */
     enum live live;                    /* wants that much of vectors_live                            */
+    bool dead;                         /* never to be entered: its start leaves, which may have been a site's place */
+    bool small;                        /* calls shared code: until it is known to be hot              */
     uint8_t *generation;               /* of a block that crosses a page: the generation of translations that it was last found by */
     uint32_t key_behind;               /* the key of blocks that its direct branches lead to          */
     bool global;                       /* compares the kernel's tag instead of all translations' generation */
     unsigned entry_count;
     struct { unsigned uop; uint8_t *code; uop_fn *handler; } entry[ENTRIES_MAX];
+};
+
+/* shared.c: by set of the fast TLB, for stores, keeping RFLAGS. */
+enum { SHARED_SIZES = 6 /* 1 to 32 bytes */ };
+enum indirect { INDIRECT_JUMP, INDIRECT_RETURN, INDIRECT_CALL, INDIRECT_KINDS };
+struct shared_code {
+    uint8_t *operand[FAST_TLB_SETS][2][2][SHARED_SIZES], *range[FAST_TLB_SETS][2][2];
+    uint8_t *push[FAST_TLB_SETS][2], *push_offset[FAST_TLB_SETS][2], *pop[FAST_TLB_SETS][2], *poll[2];
+    uint8_t *restore;                        /* flags from translate_state.flags to RFLAGS            */
+    uint8_t *find[INDIRECT_KINDS][2][2];     /* global, saving RFLAGS                                 */
 };
 
 struct translator {
@@ -105,6 +118,9 @@ struct translator {
     uint8_t *code_start;               /* behind the thunks                                          */
     uint8_t *leave;                    /* thunk: jump there with the site's number in SCRATCH_0        */
     uint8_t *leave_call;               /* thunk: call it; the site is the one with that call. Shorter, and slower: the host takes its RET for another  */
+    uint8_t *leave_stored;             /* the same with the number in translate_state.site              */
+    struct shared_code shared;
+    uint32_t random;                   /* of when samples are taken                                     */
     uint8_t *found;                    /* stub: leaves by the SITE_FOUND                              */
     void (*enter)(const void *code);   /* thunk: runs translated code until it leaves                */
     void (*enter_vectors)(const void *code), (*enter_x87)(const void *code);
@@ -130,7 +146,11 @@ struct translator {
 
 /* thunks.c: the code that enters and leaves translated code. */
 void thunks_emit(struct cpu *);
+void shared_emit(struct cpu *);
 
+void flags_emit_save(struct emit *, struct cpu *);
+void flags_emit_load(struct emit *, const uint64_t *from); /* into RFLAGS, through RAX */
+void flags_emit_restore(struct emit *, struct cpu *);
 /* flags.c: what a recipe says, after translated code was left. */
 uint32_t flags_of_recipe(struct cpu *, const struct recipe *);
 
@@ -144,6 +164,6 @@ void inspect_flush(struct translator *);
 void inspect_made(struct cpu *, const uint8_t *start, const struct translation *);
 
 /* compile.c: the whole of a block; `global`: changes of what is not global are nothing to its code. NULL: nothing worth it, or no room (then emit.full). */
-struct translation *compile_block(struct cpu *, struct block *, bool global);
+struct translation *compile_block(struct cpu *, struct block *, bool global, bool small);
 
 #endif

@@ -31,6 +31,7 @@ struct translate_state {
     uint64_t flags;         /* arithmetic flags while they are not in the host's                       */
     uint64_t linear;        /* of the access that missed; of a branch's target                        */
     uint64_t temporary;
+    uint64_t pushed, kept_rax; /* shared.c                                                            */
     uint64_t addends[TRANSLATE_GROUPS];
     uint64_t host_stack;    /* of whoever called translated code                                      */
     uint64_t kernel_tag;    /* fetch_tag without what a change of the local translations moves        */
@@ -38,6 +39,7 @@ struct translate_state {
     uint64_t left_at;       /* or the address behind the site's call                                  */
     uint64_t host_flags;    /* RFLAGS then                                                            */
     uint32_t host_mxcsr;
+    int32_t samples;        /* look-ups and polls of small translations until one is looked at        */
     uint32_t vectors_live;  /* enum live: what of the guest's is in the host's, besides the general registers */
     _Alignas(16) uint8_t x87_image[512]; /* FXSAVE's: the x87 on its way                                */
     struct fast_tlb tlb[FAST_TLB_SETS][FAST_TLB_ENTRIES];

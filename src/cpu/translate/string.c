@@ -82,7 +82,7 @@ static void emit_round(struct compile *c)
     emit_move(e, RCX, SCRATCH_1);
 }
 
-void string_instruction(struct compile *c)
+static void emit_string(struct compile *c)
 {
     struct emit *e = c->e;
     flags_register_changes(c, RCX);
@@ -104,4 +104,13 @@ void string_instruction(struct compile *c)
         return;
     emit_patch(again, top);
     emit_patch(done, e->at);
+}
+
+/* Large in any translation: the addends are wanted. */
+void string_instruction(struct compile *c)
+{
+    bool small = c->small;
+    c->small = false;
+    emit_string(c);
+    c->small = small;
 }

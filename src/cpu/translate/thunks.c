@@ -85,6 +85,7 @@ static void *emit_enter(struct cpu *cpu, enum live live)
     if (live)
         emit_vectors_in(e, cpu, t->avx, live);
     emit_move(e, SCRATCH_0, RDI);
+    flags_emit_load(e, &cpu->translate.host_flags); /* for who goes on where a small translation was left */
     for (unsigned i = 0; i < ARRAY_LEN(pinned); i++)
         emit_load(e, pinned[i][1], at_absolute(&cpu->state.gpr[pinned[i][0]]));
     emit_op_register(e, false, 0xff, 4, SCRATCH_0); /* JMP */
@@ -105,6 +106,7 @@ static void emit_leave(struct cpu *cpu)
     emit_constant(e, SCRATCH_0, SITE_BY_CALL);
     t->leave = e->at;
     emit_op_memory(e, false, 0x89, SCRATCH_0, at_absolute(&cpu->translate.site));
+    t->leave_stored = e->at;
     emit_byte(e, 0x9c); /* PUSHFQ; POP */
     emit_op_memory(e, false, 0x8f, 0, at_absolute(&cpu->translate.host_flags));
     emit_store(e, at_absolute(&cpu->translate.linear), SCRATCH_1);
@@ -134,5 +136,6 @@ void thunks_emit(struct cpu *cpu)
     t->found = t->emit.at;
     emit_constant(&t->emit, SCRATCH_0, SITES_MAX - 1);
     emit_patch(emit_jump(&t->emit), t->leave);
+    shared_emit(cpu);
     t->code_start = t->emit.at;
 }

@@ -22,6 +22,7 @@ struct uop;
 struct translate_statistics {
     uint64_t translations, guest_instructions, guest_bytes, host_bytes; /* made since the start                       */
     uint64_t cache_bytes;                                            /* in use now                                  */
+    uint64_t remade;                                                 /* of the translations, second ones of their blocks */
     uint64_t flushes;                                                /* of the whole code cache                     */
     uint64_t entries;                                                /* of translated code from the interpreter     */
     uint64_t links;                                                  /* of one translation to another               */

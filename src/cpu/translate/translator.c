@@ -293,6 +293,14 @@ static bool tlb_fill(struct cpu *cpu, const struct site *site, const struct uop 
 
 static uint8_t *code_at(const struct translator *t, uint32_t offset) { return t->memory.write + offset; }
 
+/* Behind the translation's last site. */
+static uint32_t sites_end(const struct translator *t, const struct translation *of)
+{
+    return of + 1 < t->records + t->record_count ? of[1].first_site : t->site_count;
+}
+
+static uint32_t left_slot(uint32_t stub) { return (stub ^ stub >> 14) & (LEFT_CACHE - 1); }
+
 enum { CALL = 0xe8, JMP = 0xe9, CALL_BYTES = 5 };
 
 /* Whether the jump and the call that leaves are the same bytes. */
@@ -339,7 +347,7 @@ static void site_link(struct cpu *cpu, struct site *site, struct translation *to
 {
     struct translator *t = cpu->translator;
     const struct translation *from = site->owner;
-    if (!to->saved || to->block->dead || t->lockstep || to->block->key != from->key_behind || cpu_soak_unlinks(cpu))
+    if (!to->saved || to->block->dead || from->dead || t->lockstep || to->block->key != from->key_behind || cpu_soak_unlinks(cpu))
         return;
     if (site->patch_generation) {
         if (from->global && !is_global(cpu, cpu->state.rip))
@@ -384,16 +392,20 @@ void translate_forget(struct cpu *cpu, struct block *b)
         return;
     while (to->incoming)
         site_unlink(t, to->incoming);
+    for (uint32_t i = to->first_site, end = sites_end(t, to); i < end; i++)
+        site_unlink(t, &t->sites[i]); /* so that nobody writes into what follows */
+    to->dead = true;
+    t->left_cache[left_slot((uint32_t)(to->saved - t->memory.write))].stub = 0;
     put_leave_call(t, to->saved); /* an indirect branch may still know it */
     if (t->link && t->link->owner == to)
         t->link = NULL;
 }
 
-static void make(struct cpu *cpu, struct block *b, bool global)
+static void make(struct cpu *cpu, struct block *b, bool global, bool small)
 {
     struct translator *t = cpu->translator;
     const uint8_t *start = t->emit.at;
-    struct translation *to = compile_block(cpu, b, global);
+    struct translation *to = compile_block(cpu, b, global, small);
     if (!to)
         return;
     inspect_made(cpu, start, to);
@@ -404,29 +416,57 @@ static void make(struct cpu *cpu, struct block *b, bool global)
         u->fn = uop_translated;
     }
     t->statistics.translations++;
-    t->statistics.guest_instructions += b->count;
-    t->statistics.guest_bytes += b->bytes;
 }
 
-/* Compiles the block again, without groups, when too many of their ranges have crossed pages. */
-static void recompile(struct cpu *cpu, struct translation *to)
+/* Compiles the block again: no small translation any more. Inside it an instruction is under way. */
+static void remake(struct cpu *cpu, struct translation *to)
 {
     struct block *b = to->block;
-    if (to->straddled < STRADDLES_MAX || b->straddles || b->dead || !translate_has_room(cpu))
+    if (b->dead || b->translation != to || !translate_has_room(cpu))
         return;
-    b->straddles = true;
     translate_forget(cpu, b);
     for (unsigned i = 0; i < to->entry_count; i++)
         b->uops[to->entry[i].uop].fn = to->entry[i].handler;
     b->translation = NULL;
-    make(cpu, b, to->global); /* no fetch, which might fault: an instruction inside the block is under way */
+    cpu->translator->statistics.remade++;
+    make(cpu, b, to->global, false); /* no fetch, which might fault */
+}
+
+/* Without groups, when too many of their ranges have crossed pages. */
+static void note_straddles(struct cpu *cpu, struct translation *to)
+{
+    if (to->straddled < STRADDLES_MAX || to->block->straddles)
+        return;
+    to->block->straddles = true;
+    remake(cpu, to);
+}
+
+/* A sample was taken in it: it runs often. */
+static bool note_sample(struct cpu *cpu, struct translation *to)
+{
+    struct translator *t = cpu->translator;
+    if (cpu->translate.samples >= 0)
+        return false;
+    t->random = t->random * 1664525 + 1013904223;
+    cpu->translate.samples = (int32_t)(SAMPLE_PERIOD / 2 + (t->random >> 16) % SAMPLE_PERIOD);
+    if (t->lockstep) /* which would compare undefined flags in the middle of a round of a loop */
+        return false;
+    if (to->small)
+        remake(cpu, to);
+    return true;
 }
 
 /* ---- in and out ------------------------------------------------------------------------------------------------------------------------------------------------------- */
 
 void translate_block(struct cpu *cpu, struct block *b)
 {
-    make(cpu, b, engine_key_rights(b->key) < TLB_USER && is_global(cpu, cpu->state.rip));
+    struct translate_statistics *s = &cpu->translator->statistics;
+    bool tests = cpu->vm->hot == 1 || cpu->translator->lockstep; /* both kinds are to be tested */
+    make(cpu, b, engine_key_rights(b->key) < TLB_USER && is_global(cpu, cpu->state.rip), !tests || s->translations & 1);
+    if (b->translation) {
+        s->guest_instructions += b->count;
+        s->guest_bytes += b->bytes;
+    }
 }
 
 bool translate_has_room(const struct cpu *cpu)
@@ -499,18 +539,19 @@ static struct site *site_left(struct cpu *cpu, struct block **dead)
     uint32_t stub = (uint32_t)(cpu->translate.left_at - (uintptr_t)t->memory.run) - CALL_BYTES;
     if (cpu->translate.site != SITE_BY_CALL)
         return &t->sites[cpu->translate.site];
-    uint32_t slot = (stub ^ stub >> 14) & (LEFT_CACHE - 1);
+    uint32_t slot = left_slot(stub);
     if (t->left_cache[slot].stub == stub)
         return &t->sites[t->left_cache[slot].site];
     const struct translation *from = translation_at(t, stub);
-    uint32_t end = from + 1 < t->records + t->record_count ? from[1].first_site : t->site_count;
-    for (uint32_t i = from->first_site; i < end; i++)
+    *dead = from->block;
+    if (from->dead && code_at(t, stub) == from->saved)
+        return NULL;
+    for (uint32_t i = from->first_site, end = sites_end(t, from); i < end; i++)
         if (t->sites[i].stub == stub) {
             t->left_cache[slot].stub = stub;
             t->left_cache[slot].site = i;
             return &t->sites[i];
         }
-    *dead = from->block;
     return NULL;
 }
 
@@ -569,6 +610,7 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
             t->statistics.left_jump++;
             return NULL;
         case SITE_LEAVE:
+            note_sample(cpu, to);
             cpu->state.rip = cpu->translate.page + (uint64_t)(int64_t)site->target;
             t->statistics.left_request++;
             return NULL;
@@ -576,11 +618,13 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
             cpu->state.rip = cpu->translate.linear;
             return NULL;
         case SITE_READ: case SITE_WRITE:
+            if (note_sample(cpu, to))
+                break;
             if (tlb_fill(cpu, site, interpret_at(cpu, site))) {
                 code = code_at(t, site->resume);
                 continue;
             }
-            recompile(cpu, to);
+            note_straddles(cpu, to);
             break;
         default: break;
         }

@@ -6,8 +6,8 @@
  * of bytes behind a symbol. Proved are:
  *   - every memory operand is absolute in the fields of struct cpu that translated code may read, or write; or in the slot just computed; or symbol + constant + addend with
  *     all its bytes in the range that was compared, and with a tag for stores if it is stored to;
- *   - direct jumps lead to the first byte of an instruction of the same translation or to the thunk that leaves, the only calls lead to its other entry, and an indirect
- *     jump goes to the code that translate_state.jumps names, after comparisons with its address and tag;
+ *   - direct jumps lead to the first byte of an instruction of the same translation or to the thunk that leaves, the only calls lead to its other entry or to shared code, whose
+ *     look-ups are of the block's rights, and an indirect jump goes to the code that translate_state.jumps names, after comparisons with its address and tag;
  *   - no other instruction is there than those that the translator copies or writes: none that is privileged, enters a kernel, or touches segments, or RSP but PUSHF with POP.
  * Where code can be entered or jumped to, nothing is known; where an access is tried again after a miss, only what guest registers hold.
  *
@@ -29,6 +29,7 @@ enum value_kind {
     VALUE_SLOT,    /* the slot of its page: offset in a set of the fast TLB   */
     VALUE_ADDEND,  /* host minus linear address, good for [lo, hi]; `write`: for stores too */
     VALUE_HOST,    /* symbol + addend                                         */
+    VALUE_OPERAND, /* host address of hi bytes, by shared code               */
     VALUE_JUMP,    /* offset in translate_state.jumps                         */
 };
 
@@ -137,7 +138,7 @@ static bool may_write(const struct cpu *cpu, uint64_t address, unsigned size)
 {
     const struct translate_state *t = &cpu->translate;
     if (IS_IN(t->host_stack) || IS_IN(t->kernel_tag) || IS_IN(t->site) || IS_IN(t->left_at) || IS_IN(t->host_flags) || IS_IN(t->host_mxcsr) || IS_IN(t->vectors_live) ||
-        IS_IN(t->x87_image))
+        IS_IN(t->x87_image) || IS_IN(t->samples) || IS_IN(t->pushed) || IS_IN(t->kept_rax))
         return false;
     const struct cpu_state *s = &cpu->state;
     if (IS_IN(s->rflags) || IS_IN(s->cpl) || IS_IN(s->seg[SEG_CS]) || IS_IN(s->seg[SEG_SS]) || IS_IN(s->seg[SEG_FS].base) ||
@@ -211,6 +212,15 @@ static void check_guest(struct verify *v, const struct insn *in, const struct in
         refuse(v, "a store by an entry for loads");
 }
 
+static void check_operand(struct verify *v, const struct insn *in, const struct insn_opnd *o)
+{
+    const struct value *operand = &v->reg[in->base];
+    if (in->disp < 0 || in->disp + (int64_t)o->size > operand->hi)
+        refuse(v, "an operand outside the bytes that were looked up");
+    else if (is_written(in, o) && !operand->write)
+        refuse(v, "a store by an entry for loads");
+}
+
 static void check_memory(struct verify *v, const struct insn *in)
 {
     const struct insn_opnd *o = memory_of(in);
@@ -222,6 +232,8 @@ static void check_memory(struct verify *v, const struct insn *in)
         check_absolute(v, in, o);
     else if (in->base != INSN_NO_REG && in->index == INSN_NO_REG && (v->reg[in->base].kind == VALUE_SLOT || v->reg[in->base].kind == VALUE_JUMP))
         check_slot(v, in, o);
+    else if (in->base != INSN_NO_REG && in->index == INSN_NO_REG && v->reg[in->base].kind == VALUE_OPERAND)
+        check_operand(v, in, o);
     else if (in->base != INSN_NO_REG && in->index != INSN_NO_REG)
         check_guest(v, in, o);
     else
@@ -463,6 +475,60 @@ static int64_t target_of(const struct insn *in, uint32_t at) { return (int64_t)a
 
 static bool target_is(const struct verify *v, const struct insn *in, uint32_t at, const uint8_t *code) { return v->start + target_of(in, at) == code; }
 
+static bool is_find(const struct verify *v, const struct insn *in, uint32_t at)
+{
+    bool found = false;
+    for (unsigned kind = 0; kind < INDIRECT_KINDS; kind++)
+        for (unsigned i = 0; i < 4; i++)
+            found |= target_is(v, in, at, v->c->t->shared.find[kind][i & 1][i >> 1]);
+    return found;
+}
+
+/* Look-ups of the block's rights. False: the code is none. */
+static bool call_lookup(struct verify *v, const uint8_t *code, unsigned write, unsigned keeps)
+{
+    const struct shared_code *shared = &v->c->t->shared;
+    unsigned set = engine_key_rights(v->c->block->key), size = 0;
+    struct value first = v->reg[SCRATCH_1], last = v->reg[SCRATCH_0];
+    for (unsigned i = 0; i < SHARED_SIZES; i++)
+        if (code == shared->operand[set][write][keeps][i])
+            size = 1u << i;
+    bool range = code == shared->range[set][write][keeps];
+    if (!size && !range)
+        return false;
+    if (range && (first.kind != VALUE_ADDRESS || last.kind != VALUE_ADDRESS || first.symbol != last.symbol || last.lo < first.lo || last.lo - first.lo >= (int64_t)MEM_PAGE_SIZE))
+        refuse(v, "a range that is none");
+    forget_register(v, SCRATCH_0);
+    v->reg[SCRATCH_2] = range ? (struct value){ .kind = VALUE_ADDEND, .write = write, .symbol = first.symbol, .lo = first.lo, .hi = last.lo }
+                              : (struct value){ .kind = VALUE_OPERAND, .write = write, .symbol = ++v->symbols, .hi = size };
+    v->checked = false;
+    forget_compared(v);
+    return true;
+}
+
+/* What the shared code leaves in registers; it changes no others. */
+static bool call_shared(struct verify *v, const uint8_t *code)
+{
+    const struct shared_code *shared = &v->c->t->shared;
+    unsigned set = engine_key_rights(v->c->block->key);
+    bool stack = false, poll = false;
+    if (code == shared->restore) {
+        forget_register(v, SCRATCH_0);
+        forget_compared(v);
+        return true;
+    }
+    for (unsigned keeps = 0; keeps < 2; keeps++) {
+        if (call_lookup(v, code, false, keeps) || call_lookup(v, code, true, keeps))
+            return true;
+        stack |= code == shared->push[set][keeps] || code == shared->push_offset[set][keeps] || code == shared->pop[set][keeps];
+        poll |= code == shared->poll[keeps];
+    }
+    forget_scratch(v);
+    if (stack)
+        forget_register(v, GUEST_RSP);
+    return stack || poll;
+}
+
 static void check_branch(struct verify *v, const struct insn *in, uint32_t at)
 {
     if (in->op == OP_JMP && in->has_mem) {
@@ -481,10 +547,14 @@ static void check_branch(struct verify *v, const struct insn *in, uint32_t at)
         v->ended = true;
         return;
     }
-    if (in->op == OP_CALL) {
-        if (!target_is(v, in, at, v->c->t->leave_call))
-            refuse(v, "a call of something else than the way out");
+    if (in->op == OP_JMP && is_find(v, in, at)) {
         v->ended = true;
+        return;
+    }
+    if (in->op == OP_CALL) {
+        v->ended = target_is(v, in, at, v->c->t->leave_call);
+        if (!v->ended && !call_shared(v, v->start + target_of(in, at)))
+            refuse(v, "a call of something else than the way out or shared code");
         return;
     }
     int64_t target = target_of(in, at);
