@@ -12,6 +12,7 @@
 #include "cpu/engine.h"
 #include "cpu/operand.h"
 #include "cpu/segment.h"
+#include "cpu/translate/translate.h"
 
 /* ---- flags ------------------------------------------------------------------------------------------------------------------------------------------- */
 
@@ -108,7 +109,7 @@ static void exec_rdtsc(struct cpu *cpu, const struct insn *in)
 {
     if (cpu->state.cr4 & CR4_TSD && cpu->state.cpl)
         cpu_raise_error(cpu, EXC_GP, 0);
-    set_edx_eax(cpu, cpu_tsc(cpu));
+    set_edx_eax(cpu, translate_tsc(cpu));
     if (in->op == OP_RDTSCP)
         cpu->state.gpr[REG_RCX] = cpu->state.tsc_aux & UINT32_MAX;
 }

@@ -31,3 +31,16 @@ void host_features(uint64_t features[4])
     for (unsigned i = 0; !keeps_avx() && i < ARRAY_LEN(of_avx); i++)
         features[of_avx[i] / 64] &= ~BIT(of_avx[i] % 64);
 }
+
+uint64_t host_ticks(void)
+{
+    return __builtin_ia32_rdtsc();
+}
+
+/* SDM volume 3, 18.17.1: the invariant TSC. */
+bool host_ticks_steadily(void)
+{
+    uint32_t out[4];
+    leaf(0x80000007, 0, out);
+    return out[3] >> 8 & 1;
+}

@@ -133,6 +133,8 @@ struct translator {
     uint64_t link_rip;
     uint64_t features[4];              /* of the host, as struct cpu's                               */
     bool lock;                         /* several vCPUs: LOCK is needed                              */
+    bool clocked;                      /* clock.c may scale the host's TSC                             */
+    uint64_t clock_host, clock_ticks;  /* when the present measurement of its rate began; 0: none      */
     bool avx;                          /* the host has YMM registers                                 */
     unsigned x87_lingers;              /* counts down from X87_LINGERS                               */
     uint32_t *filled[2];               /* slots of the fast TLB, where something global [1] or not [0] may be: set * FAST_TLB_ENTRIES + index */

@@ -26,6 +26,9 @@ enum live {
     LIVE_X87,               /* and x87 and MMX registers                                               */
 };
 
+/* clock.c: while the host's TSC is less than `window` behind `host`, the VM's clock is `ticks` plus what that is beyond `host`, times rate / 2^32. */
+struct translate_clock { uint64_t host, window, rate, ticks, last /* told to the guest */; };
+
 struct translate_state {
     uint64_t page;          /* linear address of the page that the running code lies in               */
     uint64_t flags;         /* arithmetic flags while they are not in the host's                       */
@@ -33,6 +36,7 @@ struct translate_state {
     uint64_t temporary;
     uint64_t pushed, kept_rax; /* shared.c                                                            */
     uint64_t addends[TRANSLATE_GROUPS];
+    struct translate_clock clock;
     uint64_t host_stack;    /* of whoever called translated code                                      */
     uint64_t kernel_tag;    /* fetch_tag without what a change of the local translations moves        */
     uint32_t site;          /* where translated code was left: index into the translator's sites      */

@@ -44,6 +44,7 @@ bool system_is_possible(const struct compile *c, const struct insn *in)
     case OP_MOV_CR: return is_kernel(c) && cr_is_possible(in);
     case OP_CLD: case OP_STD: case OP_RDPKRU: case OP_RDFSBASE: case OP_RDGSBASE: case OP_WRFSBASE: case OP_WRGSBASE: return true;
     case OP_MOV_SEG: return in->opnd[1].kind == OPND_SEG && in->opnd[0].kind == OPND_GPR;
+    case OP_RDTSC: case OP_RDTSCP: return c->t->clocked;
     case OP_PAUSE: return c->cpu->vm->cpu_count == 1; /* else the host's other threads may have to run */
     case OP_BT: case OP_BTS: case OP_BTR: case OP_BTC: return is_bit_string(in) && access_is_possible(c, in);
     default: return false;
@@ -340,6 +341,34 @@ static void emit_base(struct compile *c)
     emit_store(e, at_absolute(base), SCRATCH_0);
 }
 
+/* clock.c */
+static void emit_rdtsc(struct compile *c)
+{
+    struct emit *e = c->e;
+    struct cpu *cpu = c->cpu;
+    struct translate_clock *clock = &cpu->translate.clock;
+    begin(c);
+    if (!is_kernel(c))
+        emit_require(c, &cpu->state.cr4, CR4_TSD, false);
+    flags_register_changes(c, RAX);
+    flags_register_changes(c, RDX);
+    emit_bytes(e, "\x0f\x31\x48\xc1\xe2\x20\x48\x09\xd0", 9);         /* RDTSC; SHL RDX, 32; OR RAX, RDX */
+    emit_op_memory(e, true, 0x2b, RAX, at_absolute(&clock->host));     /* SUB */
+    emit_op_memory(e, true, 0x3b, RAX, at_absolute(&clock->window));   /* CMP */
+    interpret_if(c, CC_AE);
+    emit_op_memory(e, true, 0x0faf, RAX, at_absolute(&clock->rate));   /* IMUL */
+    emit_bytes(e, "\x48\xc1\xe8\x20", 4);                              /* SHR RAX, 32 */
+    emit_op_memory(e, true, 0x03, RAX, at_absolute(&clock->ticks));    /* ADD */
+    emit_store(e, at_absolute(&clock->last), RAX);
+    emit_op_memory(e, true, 0x03, RAX, at_absolute(&cpu->state.tsc_offset));
+    emit_move(e, RDX, RAX);
+    emit_bytes(e, "\x48\xc1\xea\x20\x89\xc0", 6);                      /* SHR RDX, 32; MOV EAX, EAX */
+    if (c->in.op == OP_RDTSCP) {
+        flags_register_changes(c, RCX);
+        emit_load32(e, RCX, &cpu->state.tsc_aux);
+    }
+}
+
 /* ---- bit strings: a register says which bit, of however many words ----------------------------------------------------------------------------------------------------- */
 
 static void emit_bit(struct compile *c)
@@ -465,6 +494,7 @@ void system_instruction(struct compile *c)
     case OP_MOV_SEG: emit_mov_seg(c); break;
     case OP_RDPKRU:  emit_rdpkru(c); break;
     case OP_RDFSBASE: case OP_RDGSBASE: case OP_WRFSBASE: case OP_WRGSBASE: emit_base(c); break;
+    case OP_RDTSC: case OP_RDTSCP: emit_rdtsc(c); break;
     case OP_PAUSE:   break;
     case OP_SYSCALL: emit_syscall(c); break;
     case OP_SYSRET:  emit_sysret(c); break;

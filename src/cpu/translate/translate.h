@@ -57,6 +57,11 @@ void translate_forget(struct cpu *, struct block *);
 /* Everything dies. */
 void translate_flush(struct cpu *);
 
+/* cpu_tsc(), as RDTSC reads it: never less than translated code has read. */
+uint64_t translate_tsc(struct cpu *);
+/* The VM's clock was stopped or set. While the vCPU does not run. */
+void translate_clock_forget(struct cpu *);
+
 /* The engine's TLB dropped translations: all; those that are not global; one page (in every set of rights); those of user (or supervisor) pages. */
 void translate_tlb_flush_all(struct cpu *);
 void translate_tlb_flush_nonglobal(struct cpu *);

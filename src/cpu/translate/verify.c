@@ -267,7 +267,7 @@ static bool is_allowed(const struct verify *v, const struct insn *in)
     case OP_CMPXCHG16B: case OP_ADCX: case OP_ADOX: case OP_MULX: case OP_ANDN: case OP_BEXTR: case OP_BLSI: case OP_BLSMSK: case OP_BLSR: case OP_BZHI:
     case OP_PDEP: case OP_PEXT: case OP_RORX: case OP_SARX: case OP_SHLX: case OP_SHRX: case OP_MOVBE: case OP_CRC32: case OP_CMC: case OP_CLC: case OP_STC:
     case OP_LAHF: case OP_SAHF: case OP_MOVNTI: case OP_LFENCE: case OP_MFENCE: case OP_SFENCE: case OP_MOV: case OP_BT: case OP_BTS: case OP_BTR: case OP_BTC:
-    case OP_LEA: case OP_NOP:
+    case OP_LEA: case OP_NOP: case OP_RDTSC:
         return true;
     default: return false;
     }
@@ -288,6 +288,10 @@ static void write_implicit(struct verify *v, const struct insn *in)
     case OP_MUL: case OP_IMUL: case OP_DIV: case OP_IDIV: case OP_CMPXCHG8B: case OP_CMPXCHG16B: case OP_CWD: case OP_CBW: case OP_CMPXCHG: case OP_LAHF:
         if (in->op == OP_IMUL && in->nopnd > 1)
             return;
+        forget_register(v, INSN_RAX);
+        forget_register(v, INSN_RDX);
+        return;
+    case OP_RDTSC:
         forget_register(v, INSN_RAX);
         forget_register(v, INSN_RDX);
         return;

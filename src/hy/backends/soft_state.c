@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cpu/translate/translate.h"
 #include "cpu/x87.h"
 #include "cpu/xsave.h"
 
@@ -243,6 +244,9 @@ hy_err soft_clock(hyb_vm *vm, int running, struct hy_clock *get, const struct hy
         }
         ticks = set->ticks;
     }
+    for (uint32_t i = 0; i < vm->vm.cpu_count; i++)
+        if (vm->vm.cpus[i] && (set || running == 0 || running == 1))
+            translate_clock_forget(vm->vm.cpus[i]);
     if (get)
         *get = (struct hy_clock){.guest_ns = now + vm->guest_ns_offset, .ticks = ticks};
     if (running == 1 && atomic_load(&vm->frozen_at) != UINT64_MAX) {
