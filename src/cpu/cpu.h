@@ -227,6 +227,7 @@ struct cpu {
     /* surroundings */
     struct cpu_vm *vm;
     uint32_t index;             /* and initial APIC id */
+    uint32_t turn_left;         /* cpu_turn_take(): 0: it has no turn */
     uint32_t stops;             /* exclusive.c: how many times it has stopped the others and not yet let them go */
     struct apic *apic;          /* NULL with HY_IRQ_NONE */
     struct cpu_mmu *mmu;        /* mmu.c: paging-structure state, large-page list, PDPTE registers                      */
@@ -255,6 +256,8 @@ struct cpu_vm {
     struct apic_bus *apic_bus;  /* NULL with HY_IRQ_NONE */
     struct cpu_alarms *alarms;  /* cpu_alarms_new(); NULL: no APIC timers                                                */
     _Atomic uint32_t stopping;  /* engine's own: cpu_vm_stop(); zero at first                                           */
+    _Atomic uint32_t entering;  /* exclusive.c: vCPUs that wait to go in                                                */
+    _Atomic uint32_t turn_next, turn_now; /* exclusive.c: whose turn is next, cpu_turn_take()                             */
     atomic_flag arming;         /* translate_arm_page(): one vCPU at a time; clear at first                             */
     bool interpret;             /* no translator, whatever the host can do                                               */
     int code_map;               /* descriptor of the file that names translations for perf; 0: none                         */

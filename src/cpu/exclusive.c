@@ -6,19 +6,30 @@
 #include "cpu/exclusive.h"
 #include "cpu/sleep.h"
 
+static bool may_enter(struct cpu *cpu)
+{
+    atomic_store(&cpu->in_guest, 1);
+    if (likely(!atomic_load(&cpu->vm->stopping)))
+        return true;
+    atomic_store(&cpu->in_guest, 0);
+    return false;
+}
+
 void cpu_guest_enter(struct cpu *cpu)
 {
-    for (;;) {
-        atomic_store(&cpu->in_guest, 1);
-        if (likely(!atomic_load(&cpu->vm->stopping)))
-            return;
-        atomic_store(&cpu->in_guest, 0);
+    if (likely(may_enter(cpu)))
+        return;
+    atomic_fetch_add(&cpu->vm->entering, 1);
+    do
         cpu_sleep_yield();
-    }
+    while (!may_enter(cpu));
+    atomic_fetch_sub(&cpu->vm->entering, 1);
 }
 
 void cpu_guest_leave(struct cpu *cpu)
 {
+    if (unlikely(cpu->turn_left))
+        cpu_turn_give(cpu);
     atomic_store(&cpu->in_guest, 0);
 }
 
@@ -48,4 +59,22 @@ void cpu_vm_resume(struct cpu_vm *vm, struct cpu *caller)
     if (caller)
         atomic_store(&caller->in_guest, 1); /* before the others go: nobody else can be stopping */
     atomic_store(&vm->stopping, 0);
+}
+
+void cpu_turn_take(struct cpu *cpu, uint32_t length)
+{
+    struct cpu_vm *vm = cpu->vm;
+    uint32_t turn = atomic_fetch_add(&vm->turn_next, 1);
+    cpu_guest_leave(cpu);
+    while (atomic_load(&vm->turn_now) != turn || atomic_load(&vm->entering))
+        cpu_sleep_yield();
+    cpu_vm_stop(vm, cpu);
+    cpu->turn_left = length;
+}
+
+void cpu_turn_give(struct cpu *cpu)
+{
+    cpu->turn_left = 0;
+    cpu_vm_resume(cpu->vm, cpu);
+    atomic_fetch_add(&cpu->vm->turn_now, 1);
 }

@@ -9,4 +9,9 @@
 void cpu_guest_enter(struct cpu *);
 void cpu_guest_leave(struct cpu *);
 
+/* For comparisons (lockstep.c): stops the others, for as long as cpu->turn_left, at first `length`, is not 0, and until it leaves the guest. One vCPU after the other,
+ * and whoever was kept waiting goes in first, so that none starves. Look at cpu->requests afterwards. */
+void cpu_turn_take(struct cpu *, uint32_t length);
+void cpu_turn_give(struct cpu *);
+
 #endif

@@ -17,6 +17,7 @@
 #include "cpu/decode.h"
 #include "cpu/flags.h"
 #include "guest.h"
+#include "host_cpu.h"
 
 enum { DATA = 0xa00000, DATA_LEN = 0x2000, CONTEXT = 0xb00000, THUNK = 0xc00000 }; /* low addresses, the same in the guest and in this process */
 
@@ -322,6 +323,8 @@ int main(int argc, char **argv)
     unsigned rounds = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 400, wrong = 0;
     struct guest g;
     seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 88172645463325252u;
+    if (!host_cpu_is_model())
+        return 77;
     int prot = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
     if (mmap((void *)(uintptr_t)DATA, DATA_LEN, prot, flags, -1, 0) == MAP_FAILED || mmap((void *)(uintptr_t)CONTEXT, 4096, prot, flags, -1, 0) == MAP_FAILED ||
         mmap((void *)(uintptr_t)THUNK, 4096, prot | PROT_EXEC, flags, -1, 0) == MAP_FAILED) {

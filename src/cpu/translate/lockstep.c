@@ -18,6 +18,7 @@
 #include <stdlib.h>
 
 #include "base/pages.h"
+#include "cpu/exclusive.h"
 #include "cpu/soak.h"
 #include "cpu/translate/compile.h"
 #include "cpu/translate/lockstep.h"
@@ -414,8 +415,6 @@ static _Noreturn void report(struct cpu *cpu, const struct block *b, unsigned nu
     say(l, "%s", found);
     cpu->exit = (hy_exit){ .reason = HY_EXIT_UNKNOWN, .native = HY_NATIVE_CHECK, .u.unknown = { .raw = l->text, .len = (uint32_t)l->text_length } };
     cpu->uop = NULL;
-    if (cpu->stops)
-        cpu_vm_resume(cpu->vm, cpu);
     cpu_leave(cpu);
 }
 
@@ -505,16 +504,19 @@ static const struct uop *run_both(struct cpu *cpu, struct block *b, unsigned num
 
 const struct uop *lockstep_run(struct cpu *cpu, struct block *b, unsigned number)
 {
+    enum { TURN = 4096 /* entries: handing over costs as much as hundreds */ };
     if (cpu->vm->cpu_count == 1)
         return run_both(cpu, b, number);
-    cpu_vm_stop(cpu->vm, cpu);
-    if (atomic_load(&cpu->requests) & (CPU_REQ_TLB | CPU_REQ_CODE) || b->dead) { /* of what happened while it waited */
-        cpu_vm_resume(cpu->vm, cpu);
-        cpu->uop = &b->uops[number];
-        cpu_restart(cpu);
+    if (!cpu->turn_left) {
+        cpu_turn_take(cpu, TURN);
+        if (atomic_load(&cpu->requests) & (CPU_REQ_TLB | CPU_REQ_CODE) || b->dead) { /* of what happened while it waited */
+            cpu->uop = &b->uops[number];
+            cpu_restart(cpu);
+        }
     }
     const struct uop *next = run_both(cpu, b, number);
-    cpu_vm_resume(cpu->vm, cpu);
+    if (!--cpu->turn_left)
+        cpu_turn_give(cpu);
     return next;
 }
 
