@@ -89,12 +89,14 @@ static void exit_to(struct compile *c, int32_t target)
         return;
     }
     if (may_loop(c, target)) {
-        if (!c->small || c->recipe.kind)
+        if (c->recipe.kind && c->flags != FLAGS_SAVED)
+            c->flags = FLAGS_RECIPE; /* cheaper to do again than to save */
+        else if (!c->small)
             flags_save(c), c->flags = FLAGS_SAVED;
         emit_poll(c, target);
-    } else if (c->flags == FLAGS_RECIPE) {
-        flags_make_native(c);
     }
+    if (c->flags == FLAGS_RECIPE)
+        flags_make_native(c);
     emit_linked_jump(c, target);
 }
 
