@@ -398,7 +398,7 @@ static struct block *block_make(struct cpu *cpu, struct source *s)
     b->code = copy;
     c->high = (size_t)(copy - c->chunks[c->chunk]);
     c->used = align_up((size_t)((uint8_t *)&b->uops[b->slots] - c->chunks[c->chunk]), 32);
-    if (cpu->translator && cpu->mode == CPU_MODE_64 && cpu->rights != TLB_USER_ALIGNED) {
+    if (cpu->translator && engine_key_translates(b->key)) {
         b->first = b->uops[0].fn;
         b->heat = cpu->vm->hot ? cpu->vm->hot : BLOCK_HOT;
         b->uops[0].fn = uop_warm;

@@ -12,6 +12,7 @@
 #define CPU_ENGINE_H
 
 #include "cpu/cpu.h"
+#include "cpu/decode.h"
 
 struct cpu_statistics {
     uint64_t instructions;   /* completed guest instructions; a REP counts once                     */
@@ -49,6 +50,17 @@ static inline uint32_t engine_block_key(const struct cpu *cpu)
 }
 
 static inline unsigned engine_key_rights(uint32_t key) { return key >> KEY_RIGHTS_SHIFT & 3; }
+static inline enum cpu_mode engine_key_mode(uint32_t key) { return (enum cpu_mode)(key & 3); }
+/* Whether the translator (E1) has anything to do with such code: 64-bit code without alignment checks, and 32-bit user code whose segments are flat. */
+static inline bool engine_key_translates(uint32_t key)
+{
+    unsigned rights = engine_key_rights(key);
+    if (engine_key_mode(key) == CPU_MODE_64)
+        return rights != TLB_USER_ALIGNED;
+    return engine_key_mode(key) == CPU_MODE_32 && rights == TLB_USER && key & KEY_FLAT && key & KEY_STACK_32;
+}
+/* Its set of the fast TLB. That of 32-bit code has no pages above 4 GiB. */
+static inline unsigned engine_key_set(uint32_t key) { return engine_key_mode(key) == CPU_MODE_64 ? engine_key_rights(key) : FAST_TLB_USER_32; }
 static inline bool engine_key_vectors(uint32_t key) { return key & KEY_VECTORS; }
 static inline bool engine_key_avx(uint32_t key) { return key & KEY_AVX; }
 

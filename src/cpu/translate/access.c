@@ -4,7 +4,7 @@
 
 static struct fast_tlb *tlb_of(const struct compile *c)
 {
-    return c->cpu->translate.tlb[engine_key_rights(c->block->key)];
+    return c->cpu->translate.tlb[engine_key_set(c->block->key)];
 }
 
 /* Displacement of a RIP-relative operand from translate_state.page. */
@@ -17,7 +17,7 @@ bool access_is_possible(const struct compile *c, const struct insn *in)
 {
     if (!in->has_mem)
         return true;
-    if (in->vsib || in->asize < 4)
+    if (in->vsib || in->asize < 4 || (c->word == 4 && in->seg == INSN_CS)) /* which cannot be written */
         return false;
     if (in->base == INSN_RIP)
         return in->asize == 8 && rip_relative(c, in) == (int32_t)rip_relative(c, in);
@@ -242,6 +242,27 @@ static struct host_memory shared_operand(struct compile *c, const struct insn *i
 
 static bool has_segment_base(const struct insn *in) { return in->seg == INSN_FS || in->seg == INSN_GS; }
 
+/* SCRATCH_1 += the base of FS or GS. In 32-bit code it must be a segment that can be read and written everywhere; else E0 knows what is to happen. */
+static void emit_segment(struct compile *c, unsigned segment)
+{
+    enum { MASK = SEG_P | SEG_S | SEG_CODE | SEG_EXPAND_DOWN | SEG_WRITABLE, WANT = SEG_P | SEG_S | SEG_WRITABLE };
+    struct emit *e = c->e;
+    const struct cpu_segment *s = &c->cpu->state.seg[segment];
+    if (!compile_is_wide(c)) {
+        emit_op_memory(e, false, 0x83, 7, at_absolute(&s->limit)); /* CMP dword, -1 */
+        emit_byte(e, 0xff);
+        stub_new(c, emit_jump_if(e, CC_NE), site_new(c, SITE_INTERPRET));
+        emit_op_memory(e, false, 0x0fb7, SCRATCH_0, at_absolute(&s->attributes)); /* MOVZX */
+        emit_op_register(e, false, 0x81, 4, SCRATCH_0); /* AND, CMP */
+        emit_u32(e, MASK);
+        emit_op_register(e, false, 0x81, 7, SCRATCH_0);
+        emit_u32(e, WANT);
+        stub_new(c, emit_jump_if(e, CC_NE), site_new(c, SITE_INTERPRET));
+    }
+    emit_load(e, SCRATCH_2, at_absolute(&s->base));
+    emit_op_memory(e, compile_is_wide(c), 0x8d, SCRATCH_1, at_indexed(SCRATCH_1, SCRATCH_2, 0, 0)); /* LEA */
+}
+
 struct host_memory access_operand(struct compile *c, const struct insn *in, unsigned size, bool write, bool aligned)
 {
     if (is_shared(c, &c->plans[c->u->number].operand))
@@ -255,16 +276,14 @@ struct host_memory access_operand(struct compile *c, const struct insn *in, unsi
     int32_t disp = 0;
     access_scratch_changes(c, SCRATCH_1);
     access_scratch_changes(c, SCRATCH_2);
-    if (in->index == INSN_NO_REG && in->base != INSN_NO_REG && in->base != INSN_RIP && in->asize == 8 && !has_segment_base(in)) {
+    if (in->index == INSN_NO_REG && in->base != INSN_NO_REG && in->base != INSN_RIP && in->asize == c->word && !has_segment_base(in)) {
         base = register_read(c, in->base, SCRATCH_1);
         disp = in->disp;
     } else {
         emit_sum(c, in, SCRATCH_1, in->asize == 8);
     }
-    if (has_segment_base(in)) {
-        emit_load(e, SCRATCH_2, at_absolute(&c->cpu->state.seg[in->seg].base));
-        emit_lea(e, SCRATCH_1, at_indexed(SCRATCH_1, SCRATCH_2, 0, 0));
-    }
+    if (has_segment_base(in))
+        emit_segment(c, in->seg);
     if (aligned)
         emit_alignment(c, base, disp, size);
     if (c->small)

@@ -54,7 +54,7 @@ static bool may_loop(const struct compile *c, int32_t target)
 /* Moves translate_state.page to the page of `target`. Flags are saved. */
 static void emit_page_move(struct compile *c, int32_t target)
 {
-    emit_op_memory(c->e, true, 0x81, 0, at_absolute(&c->cpu->translate.page)); /* ADD qword, imm32 */
+    emit_op_memory(c->e, compile_is_wide(c), 0x81, 0, at_absolute(&c->cpu->translate.page)); /* ADD qword, or dword, imm32 */
     emit_u32(c->e, (uint32_t)(target & ~(int32_t)0xfff));
 }
 
@@ -127,7 +127,7 @@ static void emit_jcc(struct compile *c)
 
 bool branch_is_loop(const struct compile *c, const struct insn *in)
 {
-    return in->op == OP_JCC && in->opsize == 8 && in->opnd[0].kind == OPND_REL && !c->block->second && branch_target(c) == c->block->start;
+    return in->op == OP_JCC && in->opsize == c->word && in->opnd[0].kind == OPND_REL && !c->block->second && branch_target(c) == c->block->start;
 }
 
 void branch_poll(struct compile *c)
@@ -211,10 +211,10 @@ static void push_return_address(struct compile *c)
 static void emit_return_address(struct compile *c)
 {
     struct emit *e = c->e;
-    struct host_memory at = access_at(c, c->plans[c->u->number].stack, GUEST_RSP, -8, 8, true);
+    struct host_memory at = access_at(c, c->plans[c->u->number].stack, GUEST_RSP, -(int32_t)c->word, c->word, true);
     emit_load(e, SCRATCH_0, at_absolute(&c->cpu->translate.page));
     emit_add_to(e, SCRATCH_0, SCRATCH_0, (int32_t)(c->block->start + c->u->offset + c->u->length));
-    emit_store(e, at, SCRATCH_0);
+    compile_store_word(c, at, SCRATCH_0);
 }
 
 static void emit_indirect(struct compile *c, bool call)
@@ -223,8 +223,8 @@ static void emit_indirect(struct compile *c, bool call)
     const struct insn *in = &c->in;
     bool memory = in->has_mem;
     if (memory) {
-        struct host_memory at = access_operand(c, in, 8, false, false);
-        emit_load(e, SCRATCH_1, at);
+        struct host_memory at = access_operand(c, in, c->word, false, false);
+        compile_load_word(c, SCRATCH_1, at);
         access_scratch_changes(c, SCRATCH_1);
     }
     if (memory && call)
@@ -243,21 +243,21 @@ static void emit_indirect(struct compile *c, bool call)
     }
     emit_find_target(c, own_tag(c), SITE_INTERPRET);
     if (call)
-        emit_add_to(e, GUEST_RSP, GUEST_RSP, -8);
+        compile_add_to(c, GUEST_RSP, GUEST_RSP, -(int32_t)c->word);
     emit_jump_found(c);
 }
 
 static void emit_ret(struct compile *c)
 {
-    int32_t pop = 8 + (c->in.nopnd ? (int32_t)(c->in.imm & 0xffff) : 0);
-    emit_load(c->e, SCRATCH_1, access_at(c, c->plans[c->u->number].stack, GUEST_RSP, 0, 8, false));
+    int32_t pop = (int32_t)c->word + (c->in.nopnd ? (int32_t)(c->in.imm & 0xffff) : 0);
+    compile_load_word(c, SCRATCH_1, access_at(c, c->plans[c->u->number].stack, GUEST_RSP, 0, c->word, false));
     access_scratch_changes(c, SCRATCH_1);
     if (c->small && pop == 8) {
         jump_to_find(c, INDIRECT_RETURN);
         return;
     }
     emit_find_target(c, own_tag(c), SITE_INTERPRET);
-    emit_add_to(c->e, GUEST_RSP, GUEST_RSP, pop);
+    compile_add_to(c, GUEST_RSP, GUEST_RSP, pop);
     emit_jump_found(c);
 }
 
@@ -267,9 +267,9 @@ bool branch_is_possible(const struct compile *c, const struct insn *in)
 {
     switch (in->op) {
     case OP_RET:
-        return in->opsize == 8;
+        return in->opsize == c->word;
     case OP_JCC: case OP_JMP: case OP_CALL:
-        if (in->opsize != 8)
+        if (in->opsize != c->word)
             return false;
         if (in->opnd[0].kind == OPND_REL) {
             int64_t target = (int64_t)c->block->start + c->u->offset + c->u->length + in->imm;
@@ -300,7 +300,7 @@ void branch_instruction(struct compile *c)
             } else {
                 emit_return_address(c);
                 flags_register_changes(c, GUEST_RSP);
-                emit_add_to(c->e, GUEST_RSP, GUEST_RSP, -8);
+                compile_add_to(c, GUEST_RSP, GUEST_RSP, -(int32_t)c->word);
             }
             exit_to(c, branch_target(c));
         } else {

@@ -88,10 +88,21 @@ bool compile_is_quiet(const struct insn *in)
     return in->op == OP_NOP || in->op == OP_ENDBR || in->op == OP_PREFETCH || in->op == OP_PREFETCHW || in->op == OP_SERIALIZE;
 }
 
+void compile_load_word(struct compile *c, unsigned reg, struct host_memory at) { emit_op_memory(c->e, compile_is_wide(c), 0x8b, reg, at); }
+void compile_store_word(struct compile *c, struct host_memory at, unsigned reg) { emit_op_memory(c->e, compile_is_wide(c), 0x89, reg, at); }
+
+void compile_add_to(struct compile *c, unsigned to, unsigned base, int32_t disp)
+{
+    if (compile_is_wide(c))
+        emit_add_to(c->e, to, base, disp);
+    else
+        emit_op_memory(c->e, false, 0x8d, to, at_base((int)base, disp));
+}
+
 static bool stack_is_possible(const struct compile *c, const struct insn *in)
 {
     const struct insn_opnd *o = &in->opnd[0];
-    if (in->opsize != 8)
+    if (in->opsize != c->word)
         return false;
     switch (in->op) {
     case OP_PUSH:  return o->kind == OPND_IMM || o->kind == OPND_GPR || (o->kind == OPND_MEM && access_is_possible(c, in));
@@ -146,10 +157,10 @@ static void emit_push(struct compile *c)
     struct emit *e = c->e;
     const struct insn_opnd *o = &c->in.opnd[0];
     if (o->kind == OPND_MEM) {
-        emit_load(e, SCRATCH_0, access_operand(c, &c->in, 8, false, false));
+        compile_load_word(c, SCRATCH_0, access_operand(c, &c->in, c->word, false, false));
         emit_store(e, at_absolute(&c->cpu->translate.temporary), SCRATCH_0);
     }
-    struct host_memory at = access_at(c, c->plans[c->u->number].stack, GUEST_RSP, -8, 8, true);
+    struct host_memory at = access_at(c, c->plans[c->u->number].stack, GUEST_RSP, -(int32_t)c->word, c->word, true);
     access_scratch_changes(c, SCRATCH_1);
     if (at.index == SCRATCH_1 && o->kind != OPND_IMM) { /* which is wanted for the value */
         emit_move(e, SCRATCH_2, SCRATCH_1);
@@ -157,16 +168,16 @@ static void emit_push(struct compile *c)
         at.index = SCRATCH_2;
     }
     if (o->kind == OPND_IMM) {
-        emit_op_memory(e, true, 0xc7, 0, at);
+        emit_op_memory(e, compile_is_wide(c), 0xc7, 0, at);
         emit_u32(e, (uint32_t)c->in.imm);
     } else if (o->kind == OPND_MEM) {
         emit_load(e, SCRATCH_1, at_absolute(&c->cpu->translate.temporary));
-        emit_store(e, at, SCRATCH_1);
+        compile_store_word(c, at, SCRATCH_1);
     } else {
-        emit_store(e, at, (unsigned)register_read(c, o->reg, SCRATCH_1));
+        compile_store_word(c, at, (unsigned)register_read(c, o->reg, SCRATCH_1));
     }
     flags_register_changes(c, GUEST_RSP);
-    emit_add_to(e, GUEST_RSP, GUEST_RSP, -8);
+    compile_add_to(c, GUEST_RSP, GUEST_RSP, -(int32_t)c->word);
 }
 
 static void emit_pop(struct compile *c)
@@ -174,28 +185,28 @@ static void emit_pop(struct compile *c)
     struct emit *e = c->e;
     unsigned reg = c->in.opnd[0].reg;
     int host = register_of(reg);
-    struct host_memory at = access_at(c, c->plans[c->u->number].stack, GUEST_RSP, 0, 8, false);
+    struct host_memory at = access_at(c, c->plans[c->u->number].stack, GUEST_RSP, 0, c->word, false);
     if (host == NO_REGISTER) {
-        emit_load(e, SCRATCH_0, at);
+        compile_load_word(c, SCRATCH_0, at);
         emit_store(e, register_slot(c, reg), SCRATCH_0);
     } else {
         flags_register_changes(c, host);
-        emit_load(e, (unsigned)host, at);
+        compile_load_word(c, (unsigned)host, at);
     }
     if (reg == INSN_RSP)
         return;
     flags_register_changes(c, GUEST_RSP);
-    emit_add_to(e, GUEST_RSP, GUEST_RSP, 8);
+    compile_add_to(c, GUEST_RSP, GUEST_RSP, (int32_t)c->word);
 }
 
 static void emit_leave(struct compile *c)
 {
     struct emit *e = c->e;
-    emit_load(e, SCRATCH_0, access_at(c, c->plans[c->u->number].stack, RBP, 0, 8, false));
+    compile_load_word(c, SCRATCH_0, access_at(c, c->plans[c->u->number].stack, RBP, 0, c->word, false));
     emit_store(e, at_absolute(&c->cpu->translate.temporary), SCRATCH_0); /* flags_register_changes() may want the register */
     flags_register_changes(c, GUEST_RSP);
     flags_register_changes(c, RBP);
-    emit_add_to(e, GUEST_RSP, RBP, 8);
+    compile_add_to(c, GUEST_RSP, RBP, (int32_t)c->word);
     emit_load(e, RBP, at_absolute(&c->cpu->translate.temporary));
 }
 
@@ -306,11 +317,54 @@ static void compile_instruction(struct compile *c)
 
 /* ---- the block -------------------------------------------------------------------------------------------------------------------------------------------------------- */
 
+/* MOV of the accumulator and an absolute address, A0 to A3, as the 8A, 8B, 88, 89 with ModRM that does the same. Only where the address has 32 bits. */
+static void absolute_to_modrm(struct insn *in)
+{
+    static const uint8_t opcodes[4] = { 0x8a, 0x8b, 0x88, 0x89 };
+    bool store = in->opnd[0].kind == OPND_MOFFS;
+    struct insn_opnd *memory = &in->opnd[!store];
+    in->opcode = opcodes[in->opcode & 3];
+    in->modrm = 5;
+    in->modrm_off = 1;
+    in->has_mem = 1;
+    in->base = in->index = INSN_NO_REG;
+    in->disp = (int32_t)in->imm;
+    in->imm_len = 0;
+    memory->kind = OPND_MEM;
+    memory->field = FIELD_RM;
+    in->opnd[store].field = FIELD_REG;
+}
+
+/* What is encoded in another way in 64-bit code, or would mean something else there. */
+static void as_64_bit_code(struct insn *in)
+{
+    bool general = in->op == OP_MOVD || in->op == OP_PEXTRD || in->op == OP_PINSRD || in->op == OP_CVTSI2SS || in->op == OP_CVTSI2SD ||
+        in->op == OP_PCMPESTRI || in->op == OP_PCMPESTRM;
+    for (unsigned i = 0; i < in->nopnd; i++)
+        general |= in->opnd[i].kind == OPND_GPR;
+    if (in->op == OP_MOV && (in->opnd[0].kind == OPND_MOFFS || in->opnd[1].kind == OPND_MOFFS) && in->asize == 4)
+        absolute_to_modrm(in);
+    if (in->map == 0 && in->opcode == 0x82) /* 80 by another name */
+        in->opcode = 0x80;
+    if (in->prefix & PFX_VEX && general) /* VEX.W does not make them 64 bits wide */
+        in->prefix &= (uint16_t)~PFX_REX_W;
+}
+
+bool compile_read(const struct block *b, const struct uop *u, struct insn *in)
+{
+    enum cpu_mode mode = engine_key_mode(b->key);
+    if (insn_decode(b->code + u->offset, u->length, mode, in) <= 0)
+        return false;
+    if (mode == CPU_MODE_32)
+        as_64_bit_code(in);
+    return true;
+}
+
 bool compile_take(struct compile *c, unsigned number)
 {
     c->u = &c->block->uops[number];
     c->bytes = c->block->code + c->u->offset;
-    return insn_decode(c->bytes, c->u->length, CPU_MODE_64, &c->in) > 0 && c->u->fn != uop_fault_ud && c->u->fn != uop_fault_gp;
+    return compile_read(c->block, c->u, &c->in) && c->u->fn != uop_fault_ud && c->u->fn != uop_fault_gp;
 }
 
 /* What a translation's start needs of the flags: the first that happens to them. */
@@ -525,7 +579,9 @@ struct translation *compile_block(struct cpu *cpu, struct block *b, bool global,
 {
     struct translator *t = cpu->translator;
     struct translation *to = &t->records[t->record_count];
-    struct compile c = { .cpu = cpu, .t = t, .e = &t->emit, .block = b, .to = to, .small = small };
+    bool wide = engine_key_mode(b->key) == CPU_MODE_64;
+    small &= wide;
+    struct compile c = { .cpu = cpu, .t = t, .e = &t->emit, .block = b, .to = to, .word = wide ? 8 : 4, .small = small };
     uint8_t *start = t->emit.at;
     uint32_t sites = t->site_count;
     *to = (struct translation){ .block = b, .key_behind = b->key, .start = start, .first_site = sites, .small = small };

@@ -45,6 +45,7 @@ struct compile {
     const struct uop *u;   /* the instruction at work */
     struct insn in;
     const uint8_t *bytes;
+    unsigned word;         /* bytes of addresses and of what the stack holds: 8, or 4 in 32-bit code, whose guest registers are 0 above bit 31 */
     enum flags_place flags;
     struct recipe recipe;
     bool carry_saved;      /* translate_state.flags holds the CF that the last INC or DEC kept */
@@ -128,6 +129,12 @@ void stub_new(struct compile *, uint8_t *jump, uint32_t site); /* with the flags
 void site_leave(struct compile *, uint32_t site);    /* leaves here */
 void site_leave_to(struct compile *, uint32_t site, const uint8_t *thunk); /* jumps to a thunk with the number in SCRATCH_0 */
 void site_call(struct compile *, uint32_t site, const uint8_t *shared); /* calls shared code, which may leave by the site */
+bool compile_read(const struct block *, const struct uop *, struct insn *); /* as its code is to be read */
+/* Loads and stores of c->word bytes; to = base + disp as an address. */
+void compile_load_word(struct compile *, unsigned reg, struct host_memory);
+void compile_store_word(struct compile *, struct host_memory, unsigned reg);
+void compile_add_to(struct compile *, unsigned to, unsigned base, int32_t disp);
+static inline bool compile_is_wide(const struct compile *c) { return c->word == 8; }
 static inline struct site *site_at(const struct compile *c, uint32_t site) { return &c->t->sites[site]; }
 
 #endif

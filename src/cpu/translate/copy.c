@@ -141,6 +141,9 @@ bool copy_is_possible(const struct compile *c, const struct insn *in)
         for (unsigned i = 0; i < in->nopnd; i++)
             if (in->opnd[i].field == FIELD_VVVV && register_of(in->opnd[i].reg) == NO_REGISTER)
                 return false;
+    for (unsigned i = 0; i < in->nopnd; i++)
+        if (in->opnd[i].field == FIELD_IS4 && c->word == 4 && c->bytes[in->imm_off] & 0x80) /* which 32-bit code ignores */
+            return false;
     return high_is_encodable(in) && access_is_possible(c, in);
 }
 
@@ -186,6 +189,9 @@ static void emit_operands(struct emit *e, const struct insn *in, const uint8_t *
         emit_bytes(e, bytes + in->imm_off, in->imm_len);
 }
 
+/* 40 to 4F of 32-bit code. */
+static bool is_short_step(const struct insn *in) { return (in->op == OP_INC || in->op == OP_DEC) && !in->modrm_off; }
+
 static void emit_legacy(struct emit *e, const struct insn *in, const uint8_t *bytes, const struct remap *m)
 {
     unsigned rex = in->prefix & PFX_REX_W ? 8 : 0;
@@ -206,6 +212,11 @@ static void emit_legacy(struct emit *e, const struct insn *in, const uint8_t *by
     if (rex || needs_rex(in, m))
         emit_byte(e, 0x40 | rex);
     emit_escape(e, in->map);
+    if (is_short_step(in)) { /* a REX prefix in 64-bit code */
+        emit_byte(e, 0xff);
+        emit_byte(e, 0xc0 | (in->op == OP_DEC) << 3 | ((unsigned)m->opcode & 7));
+        return;
+    }
     emit_byte(e, m->opcode != NO_REGISTER ? (in->opcode & 0xf8u) | ((unsigned)m->opcode & 7) : in->opcode);
     emit_operands(e, in, bytes, m);
 }

@@ -46,9 +46,11 @@ struct lockstep {
 
 /* ---- both sides ------------------------------------------------------------------------------------------------------------------------------------------------------ */
 
-/* States are compared byte by byte, and nobody cares for those between the x87 registers. */
+/* States are compared byte by byte, and nobody cares for those between the x87 registers, nor for RIP's upper half in 32-bit code. */
 static void padding_clear(struct cpu *cpu)
 {
+    if (cpu->mode != CPU_MODE_64)
+        cpu->state.rip = (uint32_t)cpu->state.rip;
     for (unsigned i = 0; i < 8; i++) {
         struct f80 *r = &cpu->state.x87.r[i], value = *r;
         memset(r, 0, sizeof *r);
@@ -194,7 +196,7 @@ static bool ends_in_branch(const struct block *b)
         return true;
     const struct uop *u = &b->uops[b->count - 1];
     struct insn in;
-    return insn_decode(b->code + u->offset, u->length, CPU_MODE_64, &in) > 0 && insn_op_flags(in.op) & OPF_BRANCH;
+    return compile_read(b, u, &in) && insn_op_flags(in.op) & OPF_BRANCH;
 }
 
 /* To l->next, or through the branch that ends the block. False: E0 went elsewhere. */
@@ -270,7 +272,7 @@ static uint32_t undefined_behind(const struct block *b, unsigned number, unsigne
     uint32_t undefined = 0;
     for (unsigned i = number; i < end; i++) {
         struct insn in;
-        insn_decode(b->code + b->uops[i].offset, b->uops[i].length, CPU_MODE_64, &in);
+        compile_read(b, &b->uops[i], &in);
         undefined = flags_effect_of(&in) == EFFECT_SETS ? undefined_of(&in) : undefined | undefined_of(&in);
         *estimate |= in.op == OP_RCPPS || in.op == OP_RCPSS || in.op == OP_RSQRTPS || in.op == OP_RSQRTSS;
     }
@@ -358,12 +360,14 @@ static void forget_return_address(struct lockstep *l)
 {
     struct insn in;
     const struct block *b = l->next ? block_of(l->next) : NULL;
-    uint64_t slot = l->translated.state.gpr[REG_RSP] - 8;
-    if (!b || insn_decode(b->code + l->next->offset, l->next->length, CPU_MODE_64, &in) <= 0 || in.op != OP_CALL || slot % MEM_PAGE_SIZE > MEM_PAGE_SIZE - 8)
+    if (!b || !compile_read(b, l->next, &in) || in.op != OP_CALL)
+        return;
+    uint64_t slot = l->translated.state.gpr[REG_RSP] - in.opsize, address = l->before.state.rip + l->next->offset + l->next->length;
+    if (slot % MEM_PAGE_SIZE > MEM_PAGE_SIZE - in.opsize)
         return;
     for (unsigned i = 0; i < l->shadow_count; i++) /* of whichever page it was */
-        if (load_le64(l->shadow[i].copy + slot % MEM_PAGE_SIZE) == l->before.state.rip + l->next->offset + l->next->length)
-            memcpy(l->shadow[i].copy + slot % MEM_PAGE_SIZE, l->shadow[i].host + slot % MEM_PAGE_SIZE, 8);
+        if (!memcmp(l->shadow[i].copy + slot % MEM_PAGE_SIZE, &address, in.opsize))
+            memcpy(l->shadow[i].copy + slot % MEM_PAGE_SIZE, l->shadow[i].host + slot % MEM_PAGE_SIZE, in.opsize);
 }
 
 static bool compare(struct lockstep *l, uint32_t undefined)
@@ -470,7 +474,7 @@ static bool stands_at_string(const struct lockstep *l)
     struct insn in;
     if (!l->next)
         return false;
-    insn_decode(block_of(l->next)->code + l->next->offset, l->next->length, CPU_MODE_64, &in);
+    compile_read(block_of(l->next), l->next, &in);
     return in.op == OP_MOVS || in.op == OP_STOS;
 }
 
@@ -478,6 +482,7 @@ static const struct uop *run_both(struct cpu *cpu, struct block *b, unsigned num
 {
     struct lockstep *l = cpu->translator->lockstep;
     l->shadow_count = 0;
+    translate_cut_registers(cpu);
     side_save(cpu, &l->before);
     translated_run(cpu, b, number);
     l->translated.flags = cc_arith(cpu);

@@ -16,19 +16,28 @@ struct planner {
 
 static void value_lost(struct planner *p, unsigned reg) { p->values[reg].version++, p->values[reg].offset = 0; }
 
+/* In 32-bit code the sum may have wrapped around, so that what was looked up is 4 GiB away from it. */
+static void value_moved(struct planner *p, unsigned reg, int64_t by)
+{
+    if (compile_is_wide(p->c))
+        p->values[reg].offset += by;
+    else
+        value_lost(p, reg);
+}
+
 /* The change by a constant that the instruction makes to the register of its first operand. */
-static bool constant_change(const struct insn *in, int64_t *change)
+static bool constant_change(const struct compile *c, const struct insn *in, int64_t *change)
 {
     const struct insn_opnd *to = &in->opnd[0];
     bool immediate = in->nopnd > 1 && in->opnd[1].kind == OPND_IMM;
-    if (to->kind != OPND_GPR || to->size != 8)
+    if (to->kind != OPND_GPR || to->size != c->word)
         return false;
     switch (in->op) {
     case OP_ADD: *change = in->imm; return immediate;
     case OP_SUB: *change = -in->imm; return immediate;
     case OP_INC: *change = 1; return true;
     case OP_DEC: *change = -1; return true;
-    case OP_LEA: *change = in->disp; return in->base == to->reg && in->index == INSN_NO_REG && in->asize == 8;
+    case OP_LEA: *change = in->disp; return in->base == to->reg && in->index == INSN_NO_REG && in->asize == c->word;
     default: return false;
     }
 }
@@ -37,8 +46,8 @@ static void values_change(struct planner *p, const struct insn *in)
 {
     unsigned flags = insn_op_flags(in->op);
     int64_t change;
-    if (constant_change(in, &change)) {
-        p->values[in->opnd[0].reg].offset += change;
+    if (constant_change(p->c, in, &change)) {
+        value_moved(p, in->opnd[0].reg, change);
         return;
     }
     for (unsigned i = 0; i < in->nopnd && i < 2; i++) {
@@ -47,9 +56,9 @@ static void values_change(struct planner *p, const struct insn *in)
             value_lost(p, o->reg);
     }
     switch (in->op) {
-    case OP_PUSH: case OP_PUSHF: p->values[REG_RSP].offset -= 8; break;
-    case OP_POP: if (in->opnd[0].reg != REG_RSP) p->values[REG_RSP].offset += 8; break;
-    case OP_POPF: p->values[REG_RSP].offset += 8; break;
+    case OP_PUSH: case OP_PUSHF: value_moved(p, REG_RSP, -8); break;
+    case OP_POP: if (in->opnd[0].reg != REG_RSP) value_moved(p, REG_RSP, 8); break;
+    case OP_POPF: value_moved(p, REG_RSP, 8); break;
     case OP_LEAVE: value_lost(p, REG_RSP), value_lost(p, REG_RBP); break;
     case OP_MOVS: case OP_STOS: value_lost(p, REG_RSI), value_lost(p, REG_RDI), value_lost(p, REG_RCX); break;
     case OP_MUL: case OP_IMUL: case OP_DIV: case OP_IDIV: case OP_CWD: case OP_CBW: case OP_CMPXCHG: case OP_CMPXCHG8B: case OP_CMPXCHG16B: case OP_LAHF:
@@ -87,25 +96,26 @@ static struct member member_add(struct planner *p, unsigned reg, int64_t disp, u
     return (struct member){ g, (int32_t)at };
 }
 
-static bool is_plain(const struct insn *in)
+static bool is_plain(const struct compile *c, const struct insn *in)
 {
-    return in->has_mem && in->op != OP_LEA && !compile_is_quiet(in) && in->base < 16 && in->index == INSN_NO_REG && in->asize == 8 &&
+    return in->has_mem && in->op != OP_LEA && !compile_is_quiet(in) && in->base < 16 && in->index == INSN_NO_REG && in->asize == c->word &&
            in->seg != INSN_FS && in->seg != INSN_GS && !system_reaches_beyond(in);
 }
 
 static void plan_instruction(struct planner *p, const struct insn *in, struct plan *plan)
 {
     bool write;
-    if (is_plain(in)) {
+    int word = (int)p->c->word;
+    if (is_plain(p->c, in)) {
         unsigned size = copy_memory_size(in, &write);
         plan->operand = member_add(p, in->base, in->disp, size, write);
     }
     if (in->op == OP_PUSH || in->op == OP_PUSHF || in->op == OP_CALL)
-        plan->stack = member_add(p, REG_RSP, -8, 8, true);
+        plan->stack = member_add(p, REG_RSP, -word, p->c->word, true);
     else if (in->op == OP_POP || in->op == OP_POPF || in->op == OP_RET)
-        plan->stack = member_add(p, REG_RSP, 0, 8, false);
+        plan->stack = member_add(p, REG_RSP, 0, p->c->word, false);
     else if (in->op == OP_LEAVE)
-        plan->stack = member_add(p, REG_RBP, 0, 8, false);
+        plan->stack = member_add(p, REG_RBP, 0, p->c->word, false);
     values_change(p, in);
 }
 

@@ -146,6 +146,9 @@ struct translator {
     struct lockstep *lockstep;         /* NULL: translated code runs alone                           */
 };
 
+/* translator.c: what 32-bit code needs before it is entered. */
+void translate_cut_registers(struct cpu *);
+
 /* thunks.c: the code that enters and leaves translated code. */
 void thunks_emit(struct cpu *);
 void shared_emit(struct cpu *);

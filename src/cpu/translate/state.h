@@ -9,7 +9,8 @@ enum {
     FAST_TLB_ENTRIES = 65536, /* powers of two. So many that tables of a program's pages fit; what is not used costs nothing */
     FAST_JUMP_ENTRIES = 65536,
     TRANSLATE_GROUPS = 24,    /* accesses of a block that share a lookup: translate/plan.c */
-    FAST_TLB_SETS = 3,        /* TLB_SUPERVISOR, TLB_SUPERVISOR_SMAP, TLB_USER */
+    FAST_TLB_USER_32 = 3,     /* the set of 32-bit code */
+    FAST_TLB_SETS = 4,        /* TLB_SUPERVISOR, TLB_SUPERVISOR_SMAP, TLB_USER, and that */
 };
 #define FAST_NO_TAG UINT64_MAX
 

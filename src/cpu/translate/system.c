@@ -35,6 +35,8 @@ static bool cr_is_possible(const struct insn *in)
 
 bool system_is_possible(const struct compile *c, const struct insn *in)
 {
+    if (!compile_is_wide(c)) /* SYSCALL of 32-bit code is another */
+        return in->op == OP_CLD || in->op == OP_STD;
     switch (in->op) {
     case OP_SWAPGS: case OP_CLI: case OP_STAC: case OP_CLAC: return is_kernel(c);
     case OP_STI: return is_kernel(c) && c->u->number + 1u < c->block->count; /* the instruction in its shadow must be there */

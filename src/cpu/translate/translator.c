@@ -234,10 +234,13 @@ bool translate_arm_page(struct cpu *cpu, struct mem_block *memory, size_t offset
     return waited;
 }
 
+/* As an address of the running code: 32-bit code has no more bits. */
+static uint64_t rip_of(const struct cpu *cpu, uint64_t address) { return cpu->mode == CPU_MODE_64 ? address : (uint32_t)address; }
+
 static void tlb_put(struct cpu *cpu, const struct tlb_entry *e, uint64_t linear)
 {
     struct translator *t = cpu->translator;
-    struct fast_tlb *f = &cpu->translate.tlb[cpu->rights][tlb_index(linear)];
+    struct fast_tlb *f = &cpu->translate.tlb[engine_key_set(cpu->block_key)][tlb_index(linear)];
     uint64_t page = linear & TLB_PAGE_MASK;
     bool quiet = !atomic_load_explicit(e->flags, memory_order_relaxed) && !mem_block_is_shared(e->block);
     bool global = e->info & TLB_INFO_GLOBAL;
@@ -268,7 +271,7 @@ static bool tlb_fill(struct cpu *cpu, const struct site *site, const struct uop 
         site->owner->straddled++;
         return false;
     }
-    if (!is_canonical48(linear))
+    if (!is_canonical48(linear) || rip_of(cpu, linear) != linear)
         return false;
     const struct tlb_entry *e = cpu_tlb_entry(cpu, linear);
     if ((write ? e->write_tag : e->read_tag) != page) {
@@ -282,7 +285,7 @@ static bool tlb_fill(struct cpu *cpu, const struct site *site, const struct uop 
     if (cpu->vm->soak && cpu->vm->soak->one_entry)
         translate_tlb_flush_all(cpu);
     tlb_put(cpu, e, linear);
-    struct fast_tlb *f = &cpu->translate.tlb[cpu->rights][tlb_index(linear)];
+    struct fast_tlb *f = &cpu->translate.tlb[engine_key_set(cpu->block_key)][tlb_index(linear)];
     if (cpu->translator->lockstep)
         lockstep_redirect(cpu, f, linear, write || site->wants_write);
     bool filled = (site->wants_write ? f->write_tag : f->read_tag) != FAST_NO_TAG;
@@ -573,6 +576,16 @@ static const struct uop *interpret_at(struct cpu *cpu, const struct site *site)
     return &b->uops[site->uop];
 }
 
+/* The upper halves of registers do not outlast a switch to 32-bit code (SDM vol. 1, 3.4.1.1). */
+void translate_cut_registers(struct cpu *cpu)
+{
+    if (cpu->mode == CPU_MODE_64)
+        return;
+    cpu->state.rip = (uint32_t)cpu->state.rip;
+    for (unsigned i = 0; i < 8; i++)
+        cpu->state.gpr[i] = (uint32_t)cpu->state.gpr[i];
+}
+
 const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned number)
 {
     struct translator *t = cpu->translator;
@@ -581,6 +594,7 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
     t->link = NULL;
     if ((to->live && (cpu->state.mxcsr & MXCSR_MASKS) != MXCSR_MASKS) || (to->live == LIVE_X87 && !x87_is_masked(cpu)))
         return &b->uops[number]; /* an instruction may trap: the host must not */
+    translate_cut_registers(cpu);
     if (!number && link && t->link_rip == cpu->state.rip)
         site_link(cpu, link, to);
     if (!number)
@@ -597,7 +611,7 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
         struct site *site = site_left(cpu, &dead);
         cc_set_known(cpu, flags_left(cpu, site));
         if (!site) {
-            cpu->state.rip = cpu->translate.page + dead->start;
+            cpu->state.rip = rip_of(cpu, cpu->translate.page + dead->start);
             t->statistics.left_request++;
             return NULL;
         }
@@ -606,13 +620,13 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
         to = site->owner;
         switch (site->kind) {
         case SITE_JUMP:
-            cpu->state.rip = t->link_rip = cpu->translate.page + (uint64_t)(int64_t)site->target;
+            cpu->state.rip = t->link_rip = rip_of(cpu, cpu->translate.page + (uint64_t)(int64_t)site->target);
             t->link = site;
             t->statistics.left_jump++;
             return NULL;
         case SITE_LEAVE:
             note_sample(cpu, to);
-            cpu->state.rip = cpu->translate.page + (uint64_t)(int64_t)site->target;
+            cpu->state.rip = rip_of(cpu, cpu->translate.page + (uint64_t)(int64_t)site->target);
             t->statistics.left_request++;
             return NULL;
         case SITE_FOUND:

@@ -190,7 +190,7 @@ static void check_absolute(struct verify *v, const struct insn *in, const struct
 /* [slot + a field of the fast TLB or of the jumps]: loads and comparisons. */
 static void check_slot(struct verify *v, const struct insn *in, const struct insn_opnd *o)
 {
-    const struct fast_tlb *set = v->cpu->translate.tlb[engine_key_rights(v->c->block->key)];
+    const struct fast_tlb *set = v->cpu->translate.tlb[engine_key_set(v->c->block->key)];
     const struct fast_jump *jumps = v->cpu->translate.jumps;
     const struct value *slot = &v->reg[in->base];
     int64_t tlb_at = in->disp - (int64_t)(intptr_t)set, jump_at = in->disp - (int64_t)(intptr_t)jumps;
@@ -340,7 +340,7 @@ static bool write_known(struct verify *v, const struct insn *in)
             return saved != NULL;
         }
         if (in->has_mem && to->size == 8 && from->kind == OPND_MEM && in->index == INSN_NO_REG && in->base != INSN_NO_REG && v->reg[in->base].kind == VALUE_SLOT) {
-            const struct fast_tlb *set = v->cpu->translate.tlb[engine_key_rights(v->c->block->key)];
+            const struct fast_tlb *set = v->cpu->translate.tlb[engine_key_set(v->c->block->key)];
             const struct value *slot = &v->reg[in->base];
             if (in->disp != (int32_t)(intptr_t)&set->addend || !v->checked || v->compared.symbol != slot->symbol || v->compared.lo != slot->lo)
                 return false;
@@ -399,7 +399,7 @@ static void note_comparison(struct verify *v, const struct insn *in)
     if (in->op != OP_CMP || !in->has_mem || in->opnd[0].kind != OPND_GPR || in->opnd[0].size != 8 || in->index != INSN_NO_REG || in->base >= 16)
         return;
     const struct value *slot = &v->reg[in->base], *last = &v->reg[in->opnd[0].reg];
-    const struct fast_tlb *set = v->cpu->translate.tlb[engine_key_rights(v->c->block->key)];
+    const struct fast_tlb *set = v->cpu->translate.tlb[engine_key_set(v->c->block->key)];
     const struct fast_jump *jumps = v->cpu->translate.jumps;
     if (slot->kind == VALUE_JUMP && slot->symbol == v->jump_symbol)
         v->jump_compared = in->disp == (int32_t)(intptr_t)&jumps->rip ? 1 : in->disp == (int32_t)(intptr_t)&jumps->tag ? 2 : 0;

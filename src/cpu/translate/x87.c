@@ -89,7 +89,7 @@ void x87_store_pointer(struct compile *c)
     if (!c->x87_last)
         return;
     emit_load(c->e, SCRATCH_0, at_absolute(&c->cpu->translate.page));
-    emit_add_to(c->e, SCRATCH_0, SCRATCH_0, c->x87_last - 1);
+    compile_add_to(c, SCRATCH_0, SCRATCH_0, c->x87_last - 1);
     emit_store(c->e, at_absolute(&c->cpu->state.x87.fip), SCRATCH_0);
     c->x87_last = 0;
 }
