@@ -26,10 +26,6 @@ class GuestError(Exception):
         self.status = status
 
 
-class GuestTimeout(GuestError):
-    """The guest did not end in time."""
-
-
 def guest(*words):
     """What tools/guest prints."""
     done = subprocess.run([ROOT / "tools" / "guest", *words], stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
@@ -109,7 +105,7 @@ def run(mezz, options, archive, command, seconds, kernel="cloud"):
         status = copy_output(child.stdout, sys.stdout.buffer)
         ended = child.wait()
     if status is None and ended in (124, 137, -9):
-        raise GuestTimeout(f"the guest took longer than {seconds} s")
+        raise GuestError(f"the guest took longer than {seconds} s")
     if status is None:
         raise GuestError(f"the guest ended before the command did (status {ended})", ended or 1)
     if ended != (100 + min(status, 27) if status else 0):

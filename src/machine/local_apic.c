@@ -26,6 +26,7 @@ struct local_apic {
     pthread_mutex_t lock;      /* guards awake */
     pthread_cond_t changed;
     bool awake;
+    uint64_t armed;            /* the deadline that vcpu.apic_timer was last given */
 };
 
 static uint64_t bus_now(void *opaque) { return exec_clock_now(((struct machine *)opaque)->clock); }
@@ -63,7 +64,16 @@ void local_apic_teardown(struct machine *m)
     m->apic_bus = NULL;
 }
 
-static void timer_due(void *opaque) { vcpu_kick(opaque); }
+/* A vCPU in HLT has often woken by itself and moved the deadline on: a kick would only cost it an entry. */
+static void timer_due(void *opaque)
+{
+    struct vcpu *v = opaque;
+    pthread_mutex_lock(&v->kick_lock);
+    bool due = v->apic && apic_timer_deadline(v->apic->apic) <= exec_clock_now(v->machine->clock);
+    pthread_mutex_unlock(&v->kick_lock);
+    if (due)
+        vcpu_kick(v);
+}
 
 int local_apic_attach(struct vcpu *v, struct err *err)
 {
@@ -77,6 +87,7 @@ int local_apic_attach(struct vcpu *v, struct err *err)
     pthread_condattr_destroy(&attributes);
     pthread_mutex_init(&a->lock, NULL);
     a->state = v->index ? WAIT_FOR_SIPI : RUNNING;
+    a->armed = APIC_NO_DEADLINE;
     int r = apic_new(v->machine->apic_bus, v->index, v->index, &a->apic, err);
     if (r) {
         free(a);
@@ -223,8 +234,8 @@ bool local_apic_before_run(struct vcpu *v)
         vcpu_run_devices(v);
     }
     uint64_t deadline = apic_timer_deadline(a->apic);
-    if (deadline != APIC_NO_DEADLINE)
-        exec_timer_arm(&v->apic_timer, deadline);
+    if (deadline != APIC_NO_DEADLINE && deadline != a->armed) /* arming wakes the main loop */
+        exec_timer_arm(&v->apic_timer, a->armed = deadline);
     return true;
 }
 

@@ -69,7 +69,7 @@ def test_nested():
         initrd = Path(folder) / "initrd"
         guestrun.pack(guestrun.Archive(), f"[ $(nproc) = {CPUS} ] || exit 3; echo inner shell", initrd)
         path = build(folder, initrd, "--cmdline", guestrun.CMDLINE)
-        command = [boot.ROOT / "tests" / "rigs" / "nested-kvm", "--seconds", "400", "--attempts", "2", "--file", f"{path}=/guest.igvm", *boot.mezz(), "run", "--backend", "kvm",
+        command = [boot.ROOT / "tests" / "rigs" / "nested-kvm", "--seconds", "400", "--file", f"{path}=/guest.igvm", *boot.mezz(), "run", "--backend", "kvm",
                    "--cpus", CPUS, "--igvm", "/guest.igvm", "--exit-port", "0xf4", "--no-reboot"]
         done = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         print(done.stdout)
