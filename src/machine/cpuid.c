@@ -13,6 +13,9 @@
 #define LEAF1_ECX_HYPERVISOR (1u << 31)
 #define LEAF1_ECX_X2APIC     (1u << 21)
 #define LEAF1_ECX_DEADLINE   (1u << 24)
+/* Of KVM's paravirtual features (Documentation/virt/kvm/x86/cpuid.rst): both clocks, their stability, I/O without a delay, stolen time. The others - interrupts to several
+ * CPUs, end of interrupt, waking, asynchronous page faults - go through the kernel's APIC, and fail without one. */
+#define KVM_FEATURES_WITHOUT_APIC (1u << 0 | 1u << 1 | 1u << 3 | 1u << 5 | 1u << 24)
 #define TOPOLOGY_SMT         1
 #define TOPOLOGY_CORE        2
 #define KVM_APIC_TIMER_HZ    1000000000u /* the local APIC timer of KVM counts nanoseconds */
@@ -67,6 +70,16 @@ static void set_topology(struct table *t, uint32_t cpus)
     table_add(t, (struct hy_cpuid){.fn = 0xb, .sub = 2, .has_sub = 1, .ecx = 2});
 }
 
+/* What a kernel needs an APIC of its own for: it keeps these MSRs to itself, and refuses these calls. */
+static void remove_apic_features(struct table *t)
+{
+    struct hy_cpuid *basic = table_find(t, 1, 0), *paravirt = table_find(t, PARAVIRT_LEAF + 1, 0);
+    if (basic)
+        basic->ecx &= ~(LEAF1_ECX_X2APIC | LEAF1_ECX_DEADLINE);
+    if (paravirt)
+        paravirt->eax &= KVM_FEATURES_WITHOUT_APIC;
+}
+
 /* Leaf 0x15 gives the frequency, so that no guest has to calibrate. The crystal it names is also taken for the APIC timer's clock. */
 static void set_tsc(struct table *t, uint64_t tick_hz, bool software)
 {
@@ -94,8 +107,8 @@ int machine_set_cpuid(struct machine *m, struct err *err)
         struct hy_cpuid *leaf = table_find(t, 1, 0);
         if (leaf)
             leaf->ecx |= LEAF1_ECX_HYPERVISOR;
-        if (leaf && m->irq == HY_IRQ_NONE)
-            leaf->ecx &= ~(LEAF1_ECX_X2APIC | LEAF1_ECX_DEADLINE); /* a kernel without an APIC of its own keeps those MSRs to itself */
+        if (m->irq == HY_IRQ_NONE)
+            remove_apic_features(t);
         set_topology(t, m->config.cpus);
         set_tsc(t, m->caps.tick_hz, software);
         if (software) {

@@ -114,7 +114,8 @@ void vcpus_park(struct machine *);              /* returns with every vCPU at an
 void vcpus_resume(struct machine *);
 void vcpu_kick(struct vcpu *);                  /* any thread */
 void vcpu_run_devices(struct vcpu *);           /* owner: what waits in the cooperative executor */
-void vcpu_finish(struct vcpu *);                /* owner: delivers the last answer */
+/* Owner: delivers the last answer, so that the vCPU stands at an instruction boundary. True when a kick was used up by it: look again at all that a kick may be for. */
+bool vcpu_finish(struct vcpu *);
 /* Runs a job on the vCPU's own thread while all are parked. */
 int  vcpu_call(struct vcpu *, int (*job)(struct vcpu *, void *, struct err *), void *argument, struct err *);
 

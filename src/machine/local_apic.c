@@ -221,10 +221,12 @@ bool local_apic_before_run(struct vcpu *v)
             sync_priority(v);
         bool any = apic_take_events(a->apic, &events);
         if (any || a->state != RUNNING || apic_pending(a->apic)) {
-            vcpu_finish(v); /* costs a system call or more: only when there is something to do at the boundary */
+            bool kicked = vcpu_finish(v); /* costs a system call or more: only when there is something to do at the boundary */
             handle_events(v, events);
             if (a->state != WAIT_FOR_SIPI)
                 inject_interrupt(v);
+            if (kicked) /* for what came since we looked: another event, the timer, a device, a wish to park */
+                return false;
         }
         if (a->state == RUNNING)
             break;

@@ -79,15 +79,17 @@ static bool vcpu_handle_exit(struct vcpu *v, hy_exit *exit)
     }
 }
 
-/* Delivers the last answer, so that the vCPU stands at an instruction boundary. */
-void vcpu_finish(struct vcpu *v)
+bool vcpu_finish(struct vcpu *v)
 {
     hy_exit *exit;
+    bool kicked = false;
     while (hy_finish(v->cpu, &exit) == HY_OK) {
         v->interruptible = exit->ready & 1;
+        kicked |= exit->reason == HY_EXIT_KICK;
         if (exit->reason == HY_EXIT_NONE || !vcpu_handle_exit(v, exit))
-            return;
+            break;
     }
+    return kicked;
 }
 
 static void vcpu_run_job(struct vcpu *v)
