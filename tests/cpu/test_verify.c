@@ -26,15 +26,14 @@ static const char *verify(const struct rig *r)
     return verify_code(&r->c, r->start, r->end, &at);
 }
 
-static int make(void **state)
+static int make_one(struct rig *r, bool small)
 {
-    static struct rig rig;
-    struct rig *r = *state = &rig;
     setenv("CPU_ENGINE", "translate", 1);
     guest_make(&r->g, 1, 64);
     struct cpu *cpu = r->g.vm.cpus[0];
     if (!cpu->translator)
         return 0;
+    cpu->translator->statistics.translations = small; /* every other one is small where code is translated at once */
     GUEST_PUT(&r->g, GUEST_CODE, verify_program);
     struct cpu_state *s = &cpu->state;
     s->gpr[REG_RBX] = s->gpr[REG_RSI] = s->gpr[REG_RDI] = 0x300000;
@@ -46,6 +45,7 @@ static int make(void **state)
     s->rip = GUEST_CODE; /* it was translated when it first ran */
     struct block *b = block_find(cpu);
     assert_non_null(b->translation);
+    assert_int_equal(b->translation->small, small);
     struct translation *to = b->translation;
     struct translator *t = cpu->translator;
     r->c = (struct compile){ .cpu = cpu, .t = t, .block = b, .to = to };
@@ -54,9 +54,19 @@ static int make(void **state)
     return 0;
 }
 
+/* The first is large, the second small. */
+static int make(void **state)
+{
+    static struct rig rigs[2];
+    *state = rigs;
+    return make_one(&rigs[0], false) || make_one(&rigs[1], true);
+}
+
 static int unmake(void **state)
 {
-    guest_free(&((struct rig *)*state)->g);
+    struct rig *rigs = *state;
+    guest_free(&rigs[0].g);
+    guest_free(&rigs[1].g);
     return 0;
 }
 
@@ -220,11 +230,42 @@ static void foreign_instructions_are_found(void **state)
     assert_true(finds_nops(r, at - 6, 3));
 }
 
+static bool is_call(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_CALL; }
+
+/* MOVAPS [R14], register: behind a look-up of 16 bytes for stores. */
+static bool is_small_store(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_MOVAPS && in->base == SCRATCH_2 && in->opnd[0].kind == OPND_MEM; }
+
+static void broken_small_code_is_found(void **state)
+{
+    const struct rig *r = (const struct rig *)*state + 1;
+    struct insn in;
+    if (!r->start)
+        skip();
+    assert_null(verify(r));
+    uint8_t *at = find(r, is_call, &in), bytes[4];
+    store_le32(bytes, (uint32_t)in.imm + 1); /* not the shared code's first byte */
+    assert_true(finds(r, at + in.imm_off, bytes, 4));
+    at = find(r, is_small_store, &in);
+    assert_true(finds(r, at + in.modrm_off, (uint8_t[]){ (uint8_t)(in.modrm ^ 1) }, 1)); /* R15: the guest's RSP */
+    at -= 5; /* the call */
+    assert_int_equal(*at, 0xe8);
+    assert_true(finds_nops(r, at, 5));
+    const struct translator *t = r->c.t;
+    unsigned set = engine_key_rights(r->c.block->key);
+    const uint8_t *wrong[] = { t->shared.operand[set][0][0][4], t->shared.operand[set][1][0][3], t->shared.operand[(set + 1) % FAST_TLB_SETS][1][0][4], t->shared.restore };
+    for (unsigned i = 0; i < ARRAY_LEN(wrong); i++) { /* for loads, of fewer bytes, with other rights, and none */
+        store_le32(bytes, (uint32_t)(wrong[i] - (at + 5)));
+        assert_true(finds(r, at + 1, bytes, 4));
+    }
+    assert_null(verify(r));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_code_is_proved), cmocka_unit_test(missing_checks_are_found), cmocka_unit_test(wrong_operands_are_found),
         cmocka_unit_test(stores_by_loads_entries_are_found), cmocka_unit_test(wrong_ways_are_found), cmocka_unit_test(foreign_instructions_are_found),
+        cmocka_unit_test(broken_small_code_is_found),
     };
     return cmocka_run_group_tests_name("verify", tests, make, unmake);
 }

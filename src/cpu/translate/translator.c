@@ -81,6 +81,7 @@ int translate_new(struct cpu *cpu, const char **why, struct err *err)
     host_features(t->features);
     t->avx = t->features[FEATURE_AVX / 64] >> FEATURE_AVX % 64 & 1;
     t->lock = cpu->vm->cpu_count > 1;
+    cpu->translate.samples = SAMPLE_PERIOD;
     t->clocked = cpu->vm->cpu_count == 1 && !cpu->vm->lockstep && host_ticks_steadily();
     t->emit = (struct emit){ .at = t->memory.write, .end = t->memory.write + t->memory.size, .run = t->memory.run - t->memory.write };
     thunks_emit(cpu);
