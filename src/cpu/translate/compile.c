@@ -364,7 +364,12 @@ bool compile_take(struct compile *c, unsigned number)
 {
     c->u = &c->block->uops[number];
     c->bytes = c->block->code + c->u->offset;
-    return compile_read(c->block, c->u, &c->in) && c->u->fn != uop_fault_ud && c->u->fn != uop_fault_gp;
+    if (!c->taken[number].length && !compile_read(c->block, c->u, &c->taken[number])) {
+        c->taken[number].length = 0;
+        return false;
+    }
+    c->in = c->taken[number];
+    return c->u->fn != uop_fault_ud && c->u->fn != uop_fault_gp;
 }
 
 /* What a translation's start needs of the flags: the first that happens to them. */

@@ -55,6 +55,7 @@ struct compile {
     unsigned group_count;
     struct group *held[2]; /* whose addend SCRATCH_1 and SCRATCH_2 hold                   */
     struct plan plans[BLOCK_MAX];
+    struct insn taken[BLOCK_MAX]; /* by compile_take(), those with length not 0           */
     uint16_t x87_last;     /* of this segment, as in struct site */
     bool failed;           /* the block as a whole */
 };
