@@ -148,7 +148,7 @@ static struct fast_jump *jumps_of(const struct compile *c) { return c->cpu->tran
 static void emit_leave_unless(struct compile *c, uint32_t site) { stub_new(c, emit_jump_if(c->e, CC_NE), site); }
 
 /* Looks the target up, by the tag that is at `tag`; afterwards SCRATCH_2 leads to the entry. A miss leaves by a site of kind `miss`. */
-static void emit_find_target(struct compile *c, const void *tag, enum site_kind miss)
+static struct site *emit_find_target(struct compile *c, const void *tag, enum site_kind miss)
 {
     struct emit *e = c->e;
     const struct cpu *cpu = c->cpu;
@@ -167,6 +167,7 @@ static void emit_find_target(struct compile *c, const void *tag, enum site_kind 
     emit_load(e, SCRATCH_0, at_absolute(tag));
     emit_op_memory(e, true, 0x3b, SCRATCH_0, at_base(SCRATCH_2, (int32_t)(intptr_t)&jumps_of(c)->tag));
     emit_leave_unless(c, site);
+    return site_at(c, site);
 }
 _Static_assert(sizeof(struct fast_jump) == 1 << 5, "emit_find_target() scales by 32");
 
@@ -190,6 +191,7 @@ void branch_to_found(struct compile *c, const void *tag)
 static void jump_to_find(struct compile *c, enum indirect kind)
 {
     uint32_t site = site_new(c, SITE_INTERPRET);
+    site_at(c, site)->pop = kind == INDIRECT_RETURN && compile_is_wide(c) ? 8 : 0;
     if (c->flags == FLAGS_RECIPE)
         flags_make_native(c);
     bool saves = c->flags == FLAGS_NATIVE;
@@ -256,7 +258,8 @@ static void emit_ret(struct compile *c)
         jump_to_find(c, INDIRECT_RETURN);
         return;
     }
-    emit_find_target(c, own_tag(c), SITE_INTERPRET);
+    struct site *site = emit_find_target(c, own_tag(c), SITE_INTERPRET);
+    site->pop = pop == 8 && compile_is_wide(c) ? 8 : 0;
     compile_add_to(c, GUEST_RSP, GUEST_RSP, pop);
     emit_jump_found(c);
 }

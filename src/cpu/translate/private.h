@@ -34,6 +34,7 @@ enum {
     ENTRIES_MAX = 8,              /* of one translation: its start, and behind what E0 did for it   */
     SEGMENT_MIN = 3,              /* instructions between two that E0 does, to be worth an entry    */
     LEFT_CACHE = 1 << 14,
+    JUMPS_EVICTED = 1 << 10,
     MXCSR_MASKS = 0x1f80, FCW_MASKS = 0x3f,
     X87_LINGERS = 16,             /* entries with the x87 loaded after the last that wanted it, if vectors are wanted */
     SAMPLE_PERIOD = 4096,         /* look-ups and polls of small translations until one is made large, on the average */
@@ -71,6 +72,7 @@ struct site {
     uint8_t kind, uop;
     uint8_t flags;                     /* enum flags_place: where the guest's are                    */
     uint8_t base;                      /* SITE_READ, SITE_WRITE: the access is at this host register + target; SCRATCH_1: plain  */
+    uint8_t pop;                       /* SITE_INTERPRET: RET, which takes that many bytes off the stack; its target is in SCRATCH_1. 0: another instruction */
     bool wants_write;                  /* SITE_READ, SITE_WRITE: the entry must be one for stores    */
     uint16_t size, before;             /* bytes looked up; of these, before the access itself        */
     uint16_t x87_last;                 /* offset from translate_state.page of the last x87 instruction, plus 1; 0: state.x87.fip says */
@@ -139,6 +141,7 @@ struct translator {
     unsigned x87_lingers;              /* counts down from X87_LINGERS                               */
     uint32_t *filled[2];               /* slots of the fast TLB, where something global [1] or not [0] may be: set * FAST_TLB_ENTRIES + index */
     uint32_t filled_count[2];
+    struct fast_jump *jumps_evicted;   /* JUMPS_EVICTED entries that had to make room in translate_state.jumps */
     uint32_t *jumps_filled, jumps_count; /* entries of translate_state.jumps with a tag                */
     struct translate_statistics statistics;
     uint32_t *left;                    /* by site: how often E0 had to do its instruction            */

@@ -45,11 +45,12 @@ static const char *translator_make(struct cpu *cpu, struct translator *t)
     t->sites = pages_alloc(SITES_MAX * sizeof *t->sites); /* most of it never touched */
     t->records = pages_alloc(t->record_max * sizeof *t->records);
     t->left = pages_alloc(SITES_MAX * sizeof *t->left);
+    t->jumps_evicted = pages_alloc(JUMPS_EVICTED * sizeof *t->jumps_evicted);
     t->jumps_filled = pages_alloc(FAST_JUMP_ENTRIES * sizeof *t->jumps_filled);
     t->left_cache = pages_alloc(LEFT_CACHE * sizeof *t->left_cache);
     for (unsigned list = 0; list < 2; list++)
         t->filled[list] = pages_alloc(FAST_TLB_SETS * FAST_TLB_ENTRIES * sizeof **t->filled);
-    return t->sites && t->records && t->left && t->filled[0] && t->filled[1] && t->jumps_filled && t->left_cache ? NULL : "there is not enough memory";
+    return t->sites && t->records && t->left && t->filled[0] && t->filled[1] && t->jumps_filled && t->jumps_evicted && t->left_cache ? NULL : "there is not enough memory";
 }
 
 static void translator_destroy(struct translator *t)
@@ -57,6 +58,7 @@ static void translator_destroy(struct translator *t)
     pages_free(t->sites, SITES_MAX * sizeof *t->sites);
     pages_free(t->left, SITES_MAX * sizeof *t->left);
     pages_free(t->records, t->record_max * sizeof *t->records);
+    pages_free(t->jumps_evicted, JUMPS_EVICTED * sizeof *t->jumps_evicted);
     pages_free(t->jumps_filled, FAST_JUMP_ENTRIES * sizeof *t->jumps_filled);
     pages_free(t->left_cache, LEFT_CACHE * sizeof *t->left_cache);
     for (unsigned list = 0; list < 2; list++)
@@ -117,6 +119,7 @@ static void jumps_clear(struct cpu *cpu)
     for (unsigned i = 0; i < t->jumps_count; i++)
         cpu->translate.jumps[t->jumps_filled[i]].tag = 0; /* no tag is 0: a block's key has bits */
     t->jumps_count = 0;
+    memset(t->jumps_evicted, 0, JUMPS_EVICTED * sizeof *t->jumps_evicted);
 }
 
 void translate_flush(struct cpu *cpu)
@@ -376,6 +379,34 @@ static void site_link(struct cpu *cpu, struct site *site, struct translation *to
     t->statistics.links++;
 }
 
+static struct fast_jump *jump_evicted(const struct translator *t, uint64_t rip)
+{
+    return &t->jumps_evicted[(rip ^ rip >> 11) & (JUMPS_EVICTED - 1)];
+}
+
+static void jump_store(struct translator *t, struct fast_jump *j, const struct fast_jump *new)
+{
+    if (j->tag && j->rip != new->rip)
+        *jump_evicted(t, j->rip) = *j;
+    *j = *new;
+}
+
+/* Does a RET whose target had to make room. The code there, in the writable view; NULL: nothing was done. */
+static const uint8_t *jump_return(struct cpu *cpu, const struct site *site)
+{
+    struct translator *t = cpu->translator;
+    uint64_t rip = cpu->translate.linear;
+    const struct fast_jump *e = jump_evicted(t, rip);
+    if (t->lockstep || engine_requested(cpu) || e->rip != rip || e->tag != (site->owner->global ? cpu->translate.kernel_tag : cpu->fetch_tag))
+        return NULL;
+    struct fast_jump found = *e;
+    jump_store(t, &cpu->translate.jumps[rip & (FAST_JUMP_ENTRIES - 1)], &found);
+    cpu->state.gpr[REG_RSP] += site->pop;
+    cpu->translate.page = found.page;
+    cpu->translate.flags = cc_arith(cpu);
+    return (const uint8_t *)(uintptr_t)(found.code - (uint64_t)t->emit.run);
+}
+
 static void jump_put(struct cpu *cpu, const struct translation *to)
 {
     struct translator *t = cpu->translator;
@@ -386,7 +417,8 @@ static void jump_put(struct cpu *cpu, const struct translation *to)
     if (!j->tag)
         t->jumps_filled[t->jumps_count++] = (uint32_t)(j - cpu->translate.jumps);
     bool global = cpu->state.cpl < 3 && is_global(cpu, rip);
-    *j = (struct fast_jump){ rip, global ? cpu->translate.kernel_tag : cpu->fetch_tag, (uintptr_t)((t->lockstep ? t->found : to->saved) + t->emit.run), rip & TLB_PAGE_MASK };
+    uintptr_t code = (uintptr_t)((t->lockstep ? t->found : to->saved) + t->emit.run);
+    jump_store(t, j, &(struct fast_jump){ rip, global ? cpu->translate.kernel_tag : cpu->fetch_tag, code, rip & TLB_PAGE_MASK });
 }
 
 void translate_forget(struct cpu *cpu, struct block *b)
@@ -643,6 +675,11 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
             note_straddles(cpu, to);
             break;
         default: break;
+        }
+        const uint8_t *returned = site->pop ? jump_return(cpu, site) : NULL;
+        if (returned) {
+            code = returned;
+            continue;
         }
         t->statistics.left_interpret++;
         t->left[site - t->sites]++;
