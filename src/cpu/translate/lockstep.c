@@ -18,6 +18,7 @@
 #include <stdlib.h>
 
 #include "base/pages.h"
+#include "cpu/engine_private.h"
 #include "cpu/exclusive.h"
 #include "cpu/soak.h"
 #include "cpu/translate/compile.h"
@@ -491,6 +492,7 @@ static const struct uop *run_both(struct cpu *cpu, struct block *b, unsigned num
     if (l->next && (block_of(l->next) != b || (l->next->number <= number && !memcmp(&l->translated.state, &l->before.state, sizeof l->before.state))))
         return &b->uops[number];
     bool came = interpret_alike(cpu, b, number);
+    cpu->engine->link_from = NULL; /* of a round's branch: E0 may still leave in the middle of the block, which is not where that leads */
     if (l->why) {
         l->text_length = 0;
         say(l, "; it does not raise vector %u at %#" PRIx64, cpu->fault_vector, cpu->fault_address);
