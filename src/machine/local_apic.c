@@ -260,6 +260,7 @@ int local_apic_load(struct vcpu *v, const void *data, size_t len, struct err *er
 {
     struct local_apic *a = v->apic;
     size_t own = fields_save(wait_fields, a, NULL, 0);
+    a->armed = APIC_NO_DEADLINE; /* the clock may go back with the rest, to before a timer that has fired */
     if (len < own)
         return err_set(err, ERR_INPUT, "cut short");
     int r = fields_load(wait_fields, a, data, own, err);

@@ -54,19 +54,25 @@ enum { SMALL_GROUP = 2 }; /* accesses of a group that is not worth a look-up in 
 /* A range of bytes to look up, and in it the access that is about to be made, at base + disp. */
 struct range { int base; int32_t lo, size, disp; bool write; uint8_t own_size; bool own_write; };
 
-/* The stub that a missed access leaves by. */
-static void miss_stub(struct compile *c, uint8_t *retry, const struct range *r)
+/* The site of a missed access: `base` and `disp` say where C finds it. */
+static uint32_t miss_site(struct compile *c, uint8_t *retry, const struct range *r, int base, int32_t disp)
 {
-    uint8_t *jump = emit_jump_if(c->e, CC_NE);
     uint32_t number = site_new(c, r->own_write ? SITE_WRITE : SITE_READ);
     struct site *site = site_at(c, number);
     site->resume = (uint32_t)(retry - c->t->memory.write);
     site->size = (uint16_t)r->size;
     site->before = (uint16_t)(r->disp - r->lo);
     site->wants_write = r->write;
-    site->base = (uint8_t)r->base;
-    site->target = r->disp;
-    stub_new(c, jump, number);
+    site->base = (uint8_t)base;
+    site->target = disp;
+    return number;
+}
+
+/* The stub that a missed access leaves by. */
+static void miss_stub(struct compile *c, uint8_t *retry, const struct range *r)
+{
+    uint8_t *jump = emit_jump_if(c->e, CC_NE);
+    stub_new(c, jump, miss_site(c, retry, r, r->base, r->disp));
 }
 
 /* The stub of an operand that is not aligned as the instruction wants: E0 knows what is to happen. */
@@ -115,17 +121,10 @@ bool access_keeps_flags(struct compile *c)
     return false;
 }
 
+/* SCRATCH_1 is the range's start. */
 static uint32_t site_of(struct compile *c, uint8_t *retry, const struct range *r)
 {
-    uint32_t number = site_new(c, r->own_write ? SITE_WRITE : SITE_READ);
-    struct site *site = site_at(c, number);
-    site->resume = (uint32_t)(retry - c->t->memory.write);
-    site->size = (uint16_t)r->size;
-    site->before = (uint16_t)(r->disp - r->lo);
-    site->wants_write = r->write;
-    site->base = SCRATCH_1; /* the range's start */
-    site->target = r->disp - r->lo;
-    return number;
+    return miss_site(c, retry, r, SCRATCH_1, r->disp - r->lo);
 }
 
 void access_call(struct compile *c, const uint8_t *shared, uint8_t *retry, bool write)

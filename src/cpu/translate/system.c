@@ -130,6 +130,19 @@ static void emit_require_calm(struct compile *c)
     interpret_if(c, CC_NE);
 }
 
+/* E0, unless `reg` is 48 bits, sign-extended; uses `other`. */
+static void emit_require_canonical(struct compile *c, unsigned reg, unsigned other)
+{
+    struct emit *e = c->e;
+    emit_move(e, other, reg);
+    emit_op_register(e, true, 0xc1, 4, other); /* SHL */
+    emit_byte(e, 16);
+    emit_op_register(e, true, 0xc1, 7, other); /* SAR */
+    emit_byte(e, 16);
+    emit_op_register(e, true, 0x3b, other, reg); /* CMP */
+    interpret_if(c, CC_NE);
+}
+
 /* From here on the flags are in memory, and RFLAGS is ours. */
 static void begin(struct compile *c)
 {
@@ -329,17 +342,10 @@ static void emit_base(struct compile *c)
         emit_load(e, SCRATCH_0, register_slot(c, in->opnd[0].reg));
     else
         emit_move(e, SCRATCH_0, (unsigned)host);
-    if (wide) { /* canonical: 48 bits, sign-extended */
-        emit_move(e, SCRATCH_1, SCRATCH_0);
-        emit_op_register(e, true, 0xc1, 4, SCRATCH_1); /* SHL */
-        emit_byte(e, 16);
-        emit_op_register(e, true, 0xc1, 7, SCRATCH_1); /* SAR */
-        emit_byte(e, 16);
-        emit_op_register(e, true, 0x3b, SCRATCH_1, SCRATCH_0); /* CMP */
-        interpret_if(c, CC_NE);
-    } else {
+    if (wide)
+        emit_require_canonical(c, SCRATCH_0, SCRATCH_1);
+    else
         emit_op_register(e, false, 0x89, SCRATCH_0, SCRATCH_0);
-    }
     emit_store(e, at_absolute(base), SCRATCH_0);
 }
 
@@ -407,6 +413,18 @@ static void emit_segment(struct compile *c, unsigned seg, unsigned reg, unsigned
     emit_store_constant16(c->e, &s->attributes, attributes);
 }
 
+/* RFLAGS become the bits of SCRATCH_0 that `mask` lets through; uses SCRATCH_1. */
+static void emit_take_rflags(struct compile *c, uint32_t mask)
+{
+    struct emit *e = c->e;
+    emit_op_register(e, false, 0x89, SCRATCH_0, SCRATCH_1); /* MOV */
+    emit_immediate(e, OP_IMM_AND, SCRATCH_1, FLAGS_ARITH);
+    emit_store(e, at_absolute(&c->cpu->translate.flags), SCRATCH_1);
+    emit_immediate(e, OP_IMM_AND, SCRATCH_0, mask & ~(uint32_t)FLAGS_ARITH);
+    emit_immediate(e, OP_IMM_OR, SCRATCH_0, 2);
+    emit_store(e, at_absolute(&c->cpu->state.rflags), SCRATCH_0);
+}
+
 static void emit_syscall(struct compile *c)
 {
     struct emit *e = c->e;
@@ -423,12 +441,7 @@ static void emit_syscall(struct compile *c)
     emit_load32(e, SCRATCH_1, &s->sfmask);
     emit_op_register(e, false, 0xf7, 2, SCRATCH_1);         /* NOT */
     emit_op_register(e, false, 0x23, SCRATCH_0, SCRATCH_1); /* AND */
-    emit_op_register(e, false, 0x89, SCRATCH_0, SCRATCH_1); /* MOV */
-    emit_immediate(e, OP_IMM_AND, SCRATCH_1, FLAGS_ARITH);
-    emit_store(e, at_absolute(&cpu->translate.flags), SCRATCH_1);
-    emit_immediate(e, OP_IMM_AND, SCRATCH_0, ~(uint32_t)FLAGS_ARITH);
-    emit_immediate(e, OP_IMM_OR, SCRATCH_0, 2);
-    emit_store(e, at_absolute(&s->rflags), SCRATCH_0);
+    emit_take_rflags(c, UINT32_MAX);
     emit_load(e, RCX, at_absolute(&cpu->translate.page));
     emit_add_to(e, RCX, RCX, (int32_t)(c->block->start + c->u->offset + c->u->length));
     emit_load16(e, SCRATCH_0, (uint8_t *)&s->star + 4);
@@ -453,20 +466,9 @@ static void emit_sysret(struct compile *c)
     emit_require(c, &s->efer, EFER_SCE, true);
     emit_require(c, &s->gpr[11], FLAG_TF | FLAG_AC, false);
     emit_require_calm(c);
-    emit_move(e, SCRATCH_0, RCX);
-    emit_op_register(e, true, 0xc1, 4, SCRATCH_0); /* SHL */
-    emit_byte(e, 16);
-    emit_op_register(e, true, 0xc1, 7, SCRATCH_0); /* SAR */
-    emit_byte(e, 16);
-    emit_op_register(e, true, 0x3b, SCRATCH_0, RCX); /* CMP */
-    interpret_if(c, CC_NE);
+    emit_require_canonical(c, RCX, SCRATCH_0);
     emit_load32(e, SCRATCH_0, &s->gpr[11]);
-    emit_op_register(e, false, 0x89, SCRATCH_0, SCRATCH_1); /* MOV */
-    emit_immediate(e, OP_IMM_AND, SCRATCH_1, FLAGS_ARITH);
-    emit_store(e, at_absolute(&cpu->translate.flags), SCRATCH_1);
-    emit_immediate(e, OP_IMM_AND, SCRATCH_0, 0x3c7fd7 & ~(uint32_t)FLAGS_ARITH); /* SDM SYSRET: RF, VM and reserved bits clear */
-    emit_immediate(e, OP_IMM_OR, SCRATCH_0, 2);
-    emit_store(e, at_absolute(&s->rflags), SCRATCH_0);
+    emit_take_rflags(c, 0x3c7fd7); /* SDM SYSRET: RF, VM and reserved bits clear */
     emit_load16(e, SCRATCH_0, (uint8_t *)&s->star + 6);
     emit_op_memory(e, false, 0x8d, SCRATCH_1, at_base(SCRATCH_0, 8)); /* LEA */
     emit_immediate(e, OP_IMM_OR, SCRATCH_1, 3);
