@@ -35,7 +35,8 @@ void cpu_statistics_get(const struct cpu *, struct cpu_statistics *out);
 size_t cpu_counters(const struct cpu *, struct hy_counter *out, size_t room);
 
 /* What block_key must be for the present mode: cpu_state_changed() sets it. Needs mode, flat, rights and state. The bits of vector instructions say that SSE,
- * and AVX, may be used as far as control registers decide that. */
+ * and AVX, may be used as far as control registers decide that. In 64-bit mode SS says nothing: a kernel has a null one behind an exception and a flat one behind
+ * SYSCALL, and its code is the same. */
 enum { KEY_FLAT = 1 << 2, KEY_RIGHTS_SHIFT = 3, KEY_STACK_32 = 1 << 5, KEY_LONG_MODE = 1 << 6, KEY_VECTORS = 1 << 7, KEY_AVX = 1 << 8, KEY_ANY = 1 << 9,
     KEY_INNER = 1 << 10 /* CPL 1 or 2: else rights say whether it is 0 or 3 */ };
 
@@ -45,8 +46,8 @@ static inline uint32_t engine_block_key(const struct cpu *cpu)
     bool vectors = !(s->cr0 & (CR0_EM | CR0_TS)) && s->cr4 & CR4_OSFXSR;
     bool avx = vectors && s->cr4 & CR4_OSXSAVE && (s->xcr0 & (XCR0_SSE | XCR0_AVX)) == (XCR0_SSE | XCR0_AVX);
     return KEY_ANY | cpu->mode | (cpu->flat ? KEY_FLAT : 0) | (uint32_t)cpu->rights << KEY_RIGHTS_SHIFT |
-           (s->seg[SEG_SS].attributes & SEG_DB ? KEY_STACK_32 : 0) | (cpu->long_mode ? KEY_LONG_MODE : 0) | (vectors ? KEY_VECTORS : 0) | (avx ? KEY_AVX : 0) |
-           (s->cpl == 1 || s->cpl == 2 ? KEY_INNER : 0);
+           (cpu->mode != CPU_MODE_64 && s->seg[SEG_SS].attributes & SEG_DB ? KEY_STACK_32 : 0) | (cpu->long_mode ? KEY_LONG_MODE : 0) |
+           (vectors ? KEY_VECTORS : 0) | (avx ? KEY_AVX : 0) | (s->cpl == 1 || s->cpl == 2 ? KEY_INNER : 0);
 }
 
 static inline unsigned engine_key_rights(uint32_t key) { return key >> KEY_RIGHTS_SHIFT & 3; }

@@ -450,7 +450,7 @@ static void emit_syscall(struct compile *c)
     emit_op_memory(e, false, 0x8d, SCRATCH_0, at_base(SCRATCH_0, 8)); /* LEA */
     emit_segment(c, SEG_SS, SCRATCH_0, FLAT_DATA);
     emit_store_constant8(e, &s->cpl, 0);
-    emit_mode(c, key_with(c->block->key, TLB_SUPERVISOR_SMAP) | KEY_STACK_32);
+    emit_mode(c, key_with(c->block->key, TLB_SUPERVISOR_SMAP));
     emit_load(e, SCRATCH_1, at_absolute(&s->lstar));
     branch_to_found(c, &cpu->translate.kernel_tag);
 }
@@ -477,7 +477,7 @@ static void emit_sysret(struct compile *c)
     emit_immediate(e, OP_IMM_OR, SCRATCH_1, 3);
     emit_segment(c, SEG_CS, SCRATCH_1, FLAT_CODE64 | 3 << SEG_DPL_SHIFT);
     emit_store_constant8(e, &s->cpl, 3);
-    emit_mode(c, key_with(c->block->key, TLB_USER) | KEY_STACK_32);
+    emit_mode(c, key_with(c->block->key, TLB_USER));
     emit_move(e, SCRATCH_1, RCX);
     branch_to_found(c, &cpu->fetch_tag);
 }
