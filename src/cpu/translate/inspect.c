@@ -40,7 +40,7 @@ void translate_left_get(const struct cpu *cpu, uint64_t by_op[OP_COUNT])
 /* ---- the map of the code ----------------------------------------------------------------------------------------------------------------------------------------------- */
 
 /* A line is written at once, so that vCPUs share the file; one that the disk has no room for is lost. */
-void inspect_made(struct cpu *cpu, const uint8_t *start, const struct translation *made)
+void inspect_made(struct cpu *cpu, const uint8_t *start, uint64_t rip, const struct translation *made)
 {
     struct translator *t = cpu->translator;
     uint32_t size = (uint32_t)(t->emit.at - start);
@@ -48,7 +48,7 @@ void inspect_made(struct cpu *cpu, const uint8_t *start, const struct translatio
     t->statistics.host_bytes += size;
     if (!cpu->vm->code_map)
         return;
-    int len = snprintf(line, sizeof line, "%llx %x guest %016llx %s%u\n", (unsigned long long)(uintptr_t)(start + t->emit.run), size, (unsigned long long)cpu->state.rip,
+    int len = snprintf(line, sizeof line, "%llx %x guest %016llx %s%u\n", (unsigned long long)(uintptr_t)(start + t->emit.run), size, (unsigned long long)rip,
                        engine_key_rights(made->block->key) == TLB_USER ? "user" : "kernel", 16u << (made->block->key & 3));
     if (write(cpu->vm->code_map, line, (size_t)len) < 0)
         return;

@@ -167,9 +167,9 @@ bool x87_is_masked(const struct cpu *);
 void x87_to_image(struct cpu *);
 void x87_from_image(struct cpu *);
 
-/* inspect.c: before the sites go; when a translation was made, whose code begins at `start` (writable view) and ends at emit.at. */
+/* inspect.c: before the sites go; when the translation of the block at rip was made, whose code begins at `start` (writable view) and ends at emit.at. */
 void inspect_flush(struct translator *);
-void inspect_made(struct cpu *, const uint8_t *start, const struct translation *);
+void inspect_made(struct cpu *, const uint8_t *start, uint64_t rip, const struct translation *);
 
 /* compile.c: the whole of a block; `global`: changes of what is not global are nothing to its code. NULL: nothing worth it, or no room (then emit.full). */
 struct translation *compile_block(struct cpu *, struct block *, bool global, bool small);

@@ -438,14 +438,15 @@ void translate_forget(struct cpu *cpu, struct block *b)
         t->link = NULL;
 }
 
-static void make(struct cpu *cpu, struct block *b, bool global, bool small)
+/* `rip`: where the block is now, for the map of the code. */
+static void make(struct cpu *cpu, struct block *b, uint64_t rip, bool global, bool small)
 {
     struct translator *t = cpu->translator;
     const uint8_t *start = t->emit.at;
     struct translation *to = compile_block(cpu, b, global, small);
     if (!to)
         return;
-    inspect_made(cpu, start, to);
+    inspect_made(cpu, start, rip, to);
     b->translation = to;
     for (unsigned i = 0; i < to->entry_count; i++) {
         struct uop *u = &b->uops[to->entry[i].uop];
@@ -466,7 +467,7 @@ static void remake(struct cpu *cpu, struct translation *to)
         b->uops[to->entry[i].uop].fn = to->entry[i].handler;
     b->translation = NULL;
     cpu->translator->statistics.remade++;
-    make(cpu, b, to->global, false); /* no fetch, which might fault */
+    make(cpu, b, cpu->translate.page + b->start, to->global, false); /* no fetch, which might fault */
 }
 
 /* Without groups, when too many of their ranges have crossed pages. */
@@ -499,7 +500,7 @@ void translate_block(struct cpu *cpu, struct block *b)
 {
     struct translate_statistics *s = &cpu->translator->statistics;
     bool tests = cpu->vm->hot == 1 || cpu->translator->lockstep; /* both kinds are to be tested */
-    make(cpu, b, engine_key_rights(b->key) < TLB_USER && is_global(cpu, cpu->state.rip), !tests || s->translations & 1);
+    make(cpu, b, cpu->state.rip, engine_key_rights(b->key) < TLB_USER && is_global(cpu, cpu->state.rip), !tests || s->translations & 1);
     if (b->translation) {
         s->guest_instructions += b->count;
         s->guest_bytes += b->bytes;
