@@ -209,15 +209,19 @@ static void written_drain(struct cpu *cpu)
 
 /* ---- changes of the translations ------------------------------------------------------------------------------------------------------------------------ */
 
-static unsigned filter_bit(uint64_t linear) { return (linear >> 12 ^ linear >> 24) & (FETCH_FILTER_BITS - 1); }
-static void filter_add(struct cpu_engine *engine, uint64_t linear, bool global)
+static unsigned local_bit(uint64_t linear) { return (linear >> 12 ^ linear >> 24) & (FETCH_FILTER_BITS - 1); }
+
+static void fetched_add(struct cpu_engine *engine, uint64_t linear, bool global)
 {
-    engine->fetch_filter[global][filter_bit(linear) / 64] |= BIT(filter_bit(linear) % 64);
+    if (global)
+        page_set_add(&engine->fetch_global, linear >> 12);
+    else
+        engine->fetch_local[local_bit(linear) / 64] |= BIT(local_bit(linear) % 64);
 }
 
-static bool filter_has(const struct cpu_engine *engine, uint64_t linear, bool global)
+static bool fetched_local(const struct cpu_engine *engine, uint64_t linear)
 {
-    return engine->fetch_filter[global][filter_bit(linear) / 64] & BIT(filter_bit(linear) % 64);
+    return engine->fetch_local[local_bit(linear) / 64] & BIT(local_bit(linear) % 64);
 }
 
 void engine_fetch_changed(struct cpu *cpu, bool global_too)
@@ -227,16 +231,18 @@ void engine_fetch_changed(struct cpu *cpu, bool global_too)
     if (cpu->fetch_generation < old)
         cpu_request(cpu, CPU_REQ_TLB); /* gone round: no chain may live to meet its number again */
     engine_kernel_tag_update(cpu);
-    if (global_too && cpu->engine)
-        memset(cpu->engine->fetch_filter, 0, sizeof cpu->engine->fetch_filter);
+    if (global_too && cpu->engine) {
+        page_set_clear(&cpu->engine->fetch_global);
+        memset(cpu->engine->fetch_local, 0, sizeof cpu->engine->fetch_local);
+    }
 }
 
 void engine_fetch_page_changed(struct cpu *cpu, uint64_t linear)
 {
-    const struct cpu_engine *engine = cpu->engine;
-    if (!engine || filter_has(engine, linear, true))
+    struct cpu_engine *engine = cpu->engine;
+    if (!engine || page_set_has(&engine->fetch_global, linear >> 12))
         engine_fetch_changed(cpu, true);
-    else if (filter_has(engine, linear, false))
+    else if (fetched_local(engine, linear))
         engine_fetch_changed(cpu, false);
 }
 
@@ -268,9 +274,9 @@ static uint64_t jump_mask(struct cpu *cpu, const struct block *b)
     uint64_t linear = linear_of_rip(cpu, cpu->state.rip);
     const struct tlb_entry *e = cpu_tlb_entry(cpu, linear);
     bool global = !b->second && e->exec_tag == (linear & TLB_PAGE_MASK) && e->info & TLB_INFO_GLOBAL;
-    filter_add(cpu->engine, linear, global);
+    fetched_add(cpu->engine, linear, global);
     if (b->second)
-        filter_add(cpu->engine, linear + MEM_PAGE_SIZE, true);
+        fetched_add(cpu->engine, linear + MEM_PAGE_SIZE, cpu->state.cpl < 3);
     return global ? ~(uint64_t)FETCH_LOCAL : UINT64_MAX;
 }
 

@@ -8,6 +8,7 @@
 #include "cpu/block.h"
 #include "cpu/decode.h"
 #include "cpu/exec_int.h"
+#include "cpu/page_set.h"
 
 /* Meson gives another one where the host's setjmp() unwinds the stack by tables on the way (Windows). */
 #ifndef CPU_SETJMP
@@ -31,8 +32,9 @@ struct cpu_engine {
     const struct uop *miss_uop;         /* the last that missed the TLB, and how many instructions had been counted then */
     uint64_t miss_instructions;
 
-    /* Pages that code was found in since fetch_generation moved as a whole, hashed: by global translations [1], by others [0]. */
-    uint64_t fetch_filter[2][FETCH_FILTER_BITS / 64];
+    /* Pages that code was found in since fetch_generation moved as a whole: by global translations, and, hashed to bits, by others. */
+    struct page_set fetch_global;
+    uint64_t fetch_local[FETCH_FILTER_BITS / 64];
     bool answer_due;                  /* cpu->exit waits for its answer                                      */
     uint64_t soak_random, soak_boundaries; /* soak.c                                                     */
     uint32_t pauses;                  /* PAUSE instructions, to yield at some                                */

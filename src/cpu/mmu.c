@@ -90,8 +90,8 @@ void cpu_tlb_flush_all(struct cpu *cpu)
     list_walk(cpu, true, visit_drop, 0);
     mmu->filled_count[false] = mmu->filled_count[true] = 0;
     mmu->generation++;
-    mmu->huge_seen = false;
-    memset(mmu->large, 0, sizeof mmu->large);
+    page_set_clear(&mmu->large[false]);
+    page_set_clear(&mmu->large[true]);
     translate_tlb_flush_all(cpu);
     engine_fetch_changed(cpu, true);
 }
@@ -120,24 +120,37 @@ void cpu_tlb_flush_keys(struct cpu *cpu, uint32_t changed, bool user)
     translate_tlb_flush_all(cpu);
 }
 
-static unsigned large_bit(uint64_t linear)
+static unsigned region_shift(uint64_t info) { return info & TLB_INFO_HUGE ? 30 : 22; }
+
+/* The region that an entry's page lies in, as a number: 4 MiB, for pages of that size and of 2 MiB, or 1 GiB. */
+static uint64_t region_of(uint64_t info, uint64_t linear)
 {
-    return (linear >> 21 ^ linear >> 31) & (MMU_LARGE_BITS - 1);
+    return linear >> region_shift(info) | (info & TLB_INFO_HUGE ? BIT(62) : 0);
 }
 
 /* INVLPG drops the whole large page that an address lies in (SDM 4.10.4.1): both halves of a 4 MiB region, to keep one rule for both sizes. */
 static void visit_large(struct tlb_entry *e, uint64_t linear)
 {
-    unsigned shift = e->info & TLB_INFO_HUGE ? 30 : 22;
+    unsigned shift = region_shift(e->info);
     if (e->info & (TLB_INFO_LARGE | TLB_INFO_HUGE) && entry_tag(e) >> shift == linear >> shift)
         entry_drop(e);
 }
 
-static void flush_large(struct cpu *cpu, uint64_t linear)
+/* Whether something of a large page, global or not, may be known at the address. */
+static bool large_at(struct cpu_mmu *mmu, bool global, uint64_t linear)
 {
-    list_walk(cpu, false, visit_large, linear);
-    list_walk(cpu, true, visit_large, linear);
-    translate_tlb_flush_all(cpu);
+    struct page_set *set = &mmu->large[global];
+    return page_set_has(set, region_of(TLB_INFO_LARGE, linear)) || page_set_has(set, region_of(TLB_INFO_HUGE, linear));
+}
+
+static void flush_large(struct cpu *cpu, uint64_t linear, bool global)
+{
+    list_walk(cpu, global, visit_large, linear);
+    if (global)
+        translate_tlb_flush_all(cpu);
+    else
+        translate_tlb_flush_nonglobal(cpu);
+    engine_fetch_changed(cpu, global);
 }
 
 void cpu_tlb_flush_page(struct cpu *cpu, uint64_t linear)
@@ -150,11 +163,14 @@ void cpu_tlb_flush_page(struct cpu *cpu, uint64_t linear)
     }
     translate_tlb_flush_page(cpu, linear);
     mmu->generation++;
-    unsigned bit = large_bit(linear), other = large_bit(linear ^ BIT(21));
-    if (mmu->huge_seen || mmu->large[bit / 64] & BIT(bit % 64) || mmu->large[other / 64] & BIT(other % 64))
-        flush_large(cpu, linear), engine_fetch_changed(cpu, true);
-    else
-        engine_fetch_page_changed(cpu, linear);
+    if (mmu->large[false].crowded || mmu->large[true].crowded) {
+        cpu_tlb_flush_all(cpu);
+        return;
+    }
+    for (unsigned global = 0; global < 2; global++)
+        if (large_at(mmu, global, linear))
+            flush_large(cpu, linear, global);
+    engine_fetch_page_changed(cpu, linear);
 }
 
 static void entry_list(struct cpu *cpu, unsigned rights, struct tlb_entry *e, bool global)
@@ -201,9 +217,8 @@ static struct tlb_entry *tlb_fill(struct cpu *cpu, unsigned rights, uint64_t lin
     e->block = page.block;
     e->offset = page.offset;
     e->info = (e->info & TLB_INFO_LISTS) | walk.info | (walk.gpa & TLB_PAGE_MASK);
-    if (walk.info & TLB_INFO_LARGE)
-        cpu->mmu->large[large_bit(linear) / 64] |= BIT(large_bit(linear) % 64);
-    cpu->mmu->huge_seen |= (walk.info & TLB_INFO_HUGE) != 0;
+    if (walk.info & (TLB_INFO_LARGE | TLB_INFO_HUGE))
+        page_set_add(&cpu->mmu->large[(walk.info & TLB_INFO_GLOBAL) != 0], region_of(walk.info, linear));
     return e;
 }
 

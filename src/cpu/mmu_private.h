@@ -4,10 +4,10 @@
 #define CPU_MMU_PRIVATE_H
 
 #include "cpu/mmu.h"
+#include "cpu/page_set.h"
 
 #define MMU_GPA_ENTRIES   256                                /* a power of two */
 #define MMU_FILLED_MAX    (TLB_USER_ALIGNED * TLB_ENTRIES)   /* every slot of the sets that hold entries */
-#define MMU_LARGE_BITS    1024                               /* filter of 2 MiB regions that have large-page entries */
 
 /* mem_find()'s answer for one guest-physical page, kept until the map changes. */
 struct mmu_gpa { uint64_t tag; struct mem_page page; };
@@ -23,8 +23,7 @@ struct cpu_mmu {
     /* Slots where a global translation [1], or another one [0], may be: rights * TLB_ENTRIES + index. A flush walks these only. */
     uint16_t filled[2][MMU_FILLED_MAX];
     uint32_t filled_count[2];
-    bool     huge_seen;              /* an entry of a 1 GiB page was filled since the last full flush */
-    uint64_t large[MMU_LARGE_BITS / 64];
+    struct page_set large[2];        /* regions that entries of large pages, global [1] or not [0], were filled in since the last full flush: region_of() */
 };
 
 struct mmu_walk {

@@ -12,6 +12,7 @@
 #include "cpu/control.h"
 #include "cpu/cpuid.h"
 #include "cpu/mmu.h"
+#include "cpu/page_set.h"
 
 enum { TEST_LINEAR = 0x40000000, PD = 0x6000, PT = 0x7000, FRAME = 0x200000, FRAME2 = 0x201000 };
 enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, PS = 0x80, G = 0x100 };
@@ -342,12 +343,52 @@ static void the_index_folds(void **state)
         assert_ptr_not_equal(cpu_tlb_at(base, 0), cpu_tlb_at(base, BIT(shift)));
 }
 
+/* What INVLPG looks into: a page taken for another would cost a flush of everything. */
+static void a_page_set_confuses_no_pages(void **state)
+{
+    (void)state;
+    static struct page_set set;
+    unsigned count = 0;
+    for (uint64_t page = 1; !set.crowded; page = page * 6364136223846793005u + 1442695040888963407u, count++) {
+        for (unsigned bit = 0; bit < 52; bit++)
+            assert_false(page_set_has(&set, page >> 12 ^ BIT(bit)));
+        page_set_add(&set, page >> 12);
+        assert_true(page_set_has(&set, page >> 12));
+    }
+    assert_true(count > PAGE_SET_SIZE / 4);
+    page_set_clear(&set);
+    assert_false(page_set_has(&set, 1));
+    for (uint64_t page = 0; page < PAGE_SET_SIZE; page++) /* neighbours all find room */
+        page_set_add(&set, 0xffffffff81000 + page);
+    assert_false(set.crowded);
+}
+
+static void invlpg_of_a_global_large_page(void **state)
+{
+    (void)state;
+    struct guest g;
+    guest_make(&g, 1, 64);
+    tables_make(&g);
+    struct cpu *cpu = g.vm.cpus[0];
+    cpu->state.cr4 |= CR4_PGE;
+    *entry(&g, PD) = FRAME | P | W | PS | G;
+    assert_int_equal(probe(cpu, READ, false, TEST_LINEAR).fault, -1);
+    *entry(&g, PD) = 0;
+    cpu_tlb_flush_page(cpu, TEST_LINEAR + 0x800000);
+    control_write_cr3(cpu, cpu->state.cr3);
+    assert_int_equal(probe(cpu, READ, false, TEST_LINEAR).fault, -1);
+    cpu_tlb_flush_page(cpu, TEST_LINEAR + 0x3000);
+    assert_int_equal(probe(cpu, READ, false, TEST_LINEAR).fault, EXC_PF);
+    guest_free(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_combination_of_rights), cmocka_unit_test(a_switch_of_rights_needs_no_flush), cmocka_unit_test(reserved_and_absent),
         cmocka_unit_test(page_sizes_of_4_level_paging), cmocka_unit_test(global_pages_survive_cr3), cmocka_unit_test(legacy_paging),
         cmocka_unit_test(pae_paging), cmocka_unit_test(addresses_and_alignment), cmocka_unit_test(the_index_folds),
+        cmocka_unit_test(a_page_set_confuses_no_pages), cmocka_unit_test(invlpg_of_a_global_large_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
