@@ -134,11 +134,9 @@ void uop_slow(struct cpu *cpu, const struct uop *u)
         NEXT;
 }
 
-static bool is_canonical(uint64_t linear) { return (uint64_t)((int64_t)(linear << 16) >> 16) == linear; }
-
 void uop_miss(struct cpu *cpu, const struct uop *u, uint64_t linear, uint32_t access)
 {
-    if ((linear & (MEM_PAGE_SIZE - 1)) > MEM_PAGE_SIZE - 8 || (cpu->mode == CPU_MODE_64 && !is_canonical(linear)) || cpu->rights == TLB_USER_ALIGNED)
+    if ((linear & (MEM_PAGE_SIZE - 1)) > MEM_PAGE_SIZE - 8 || (cpu->mode == CPU_MODE_64 && !is_canonical48(linear)) || cpu->rights == TLB_USER_ALIGNED)
         return uop_slow(cpu, u);
     /* An instruction with two accesses whose pages share an entry would fill it for the one and then for the other, for ever. */
     struct cpu_engine *engine = cpu->engine;

@@ -250,8 +250,6 @@ struct piece {
     bool refused;
 };
 
-static bool is_canonical(uint64_t linear) { return (uint64_t)((int64_t)(linear << 16) >> 16) == linear; }
-
 static void piece_get(struct cpu *cpu, unsigned rights, uint64_t linear, size_t len, uint32_t access, struct piece *p)
 {
     p->refused = false;
@@ -278,7 +276,7 @@ static unsigned pieces_get(struct cpu *cpu, unsigned rights, uint64_t linear, si
     }
     if (!len)
         return 0;
-    if (cpu->long_mode && (!is_canonical(linear) || !is_canonical(linear + len - 1)))
+    if (cpu->long_mode && (!is_canonical48(linear) || !is_canonical48(linear + len - 1)))
         cpu_raise_noncanonical(cpu, linear);
     size_t first = MEM_PAGE_SIZE - (linear & 0xfff);
     if (len <= first) {
@@ -408,7 +406,7 @@ const struct tlb_entry *cpu_fetch_page_slow(struct cpu *cpu, uint64_t linear)
 {
     uint64_t gpa;
     bool refused;
-    if (cpu->long_mode && !is_canonical(linear))
+    if (cpu->long_mode && !is_canonical48(linear))
         cpu_raise_error(cpu, EXC_GP, 0);
     return tlb_get(cpu, cpu->rights == TLB_USER_ALIGNED ? TLB_USER : cpu->rights, linear, MEM_X, &gpa, &refused);
 }
