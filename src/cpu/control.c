@@ -82,17 +82,18 @@ void control_write_cr0(struct cpu *cpu, uint64_t value)
 void control_write_cr3(struct cpu *cpu, uint64_t value)
 {
     struct cpu_state *s = &cpu->state;
-    bool keep = cpu->long_mode && s->cr4 & CR4_PCIDE && value & BIT(63);
+    bool pcids = cpu->long_mode && s->cr4 & CR4_PCIDE, keep = pcids && value & BIT(63);
     if (keep)
         value &= ~BIT(63);
     if (cpu->long_mode ? value >> cpu_phys_bits(cpu) : value >> 32)
         general_protection(cpu);
     if (is_pae_paging(s->cr0, s->cr4, s->efer) && !control_load_pdptes(cpu, value))
         general_protection(cpu);
-    /* Entries are not tagged with a PCID: they survive only a reload of the same value. */
-    bool same = keep && value == s->cr3;
+    uint64_t old = s->cr3;
     s->cr3 = value;
-    if (!same)
+    if (pcids)
+        cpu_tlb_switch(cpu, old, value, keep);
+    else
         cpu_tlb_flush_nonglobal(cpu);
 }
 
@@ -265,8 +266,10 @@ void exec_invpcid(struct cpu *cpu, const struct insn *in)
         general_protection(cpu);
     if (type >= 2 && pcid >> 12)
         general_protection(cpu);
-    if (type == 0)
+    if (type == 0 && pcid == (no_pcids ? 0 : cpu->state.cr3 & 0xfff))
         cpu_tlb_flush_page(cpu, linear);
+    else if (type < 2)
+        cpu_tlb_flush_pcid(cpu, (unsigned)pcid);
     else if (type == 2)
         cpu_tlb_flush_all(cpu);
     else

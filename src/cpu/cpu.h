@@ -126,6 +126,7 @@ struct cpu_state {
 /* Tag: the linear page number << 12, or TLB_NO_TAG. A tag matches only an access that fits in the page, so compare (linear & ~0xfff) of the first byte
  * and let a page-crossing access take the slow path. */
 #define TLB_NO_TAG  1
+#define TLB_SPACES  8    /* address spaces of which something is kept while others run: kernels use few PCIDs (Linux six) */
 #define TLB_ENTRIES 1024 /* a power of two; index by cpu_tlb_entry() (mmu.h), which folds high bits so that power-of-two strides do not thrash */
 
 struct tlb_entry {
@@ -323,7 +324,11 @@ void     cpu_flags_set_arith(struct cpu *, uint32_t arith); /* the six only */
  */
 void cpu_tlb_flush_all(struct cpu *);
 void cpu_tlb_flush_page(struct cpu *, uint64_t linear);
-void cpu_tlb_flush_nonglobal(struct cpu *);
+void cpu_tlb_flush_nonglobal(struct cpu *); /* of every address space */
+void cpu_tlb_flush_space(struct cpu *);     /* what is not global, of the present address space */
+/* spaces.c: with CR4.PCIDE, CR3 became `to` after `from` (both without bit 63); `keep`: bit 63 was set. And INVPCID of a PCID, which may be the present one. */
+void cpu_tlb_switch(struct cpu *, uint64_t from, uint64_t to, bool keep);
+void cpu_tlb_flush_pcid(struct cpu *, unsigned pcid);
 void cpu_tlb_flush_keys(struct cpu *, uint32_t changed, bool user); /* bits of PKRU (user) or PKRS that changed */
 /* Write PKRU and PKRS, and drop the translations that depended on what changed. */
 void cpu_set_pkru(struct cpu *, uint32_t value);

@@ -226,15 +226,27 @@ static bool fetched_local(const struct cpu_engine *engine, uint64_t linear)
 
 void engine_fetch_changed(struct cpu *cpu, bool global_too)
 {
-    uint32_t old = cpu->fetch_generation;
-    cpu->fetch_generation = global_too ? (old | FETCH_LOCAL) + 1 : old + 1;
-    if (cpu->fetch_generation < old)
+    uint32_t last = cpu->engine ? cpu->engine->fetch_last : cpu->fetch_generation; /* none: while the vCPU is made */
+    cpu->fetch_generation = global_too ? (last | FETCH_LOCAL) + 1 : last + 1;
+    if (cpu->fetch_generation < last)
         cpu_request(cpu, CPU_REQ_TLB); /* gone round: no chain may live to meet its number again */
+    if (cpu->engine)
+        cpu->engine->fetch_last = cpu->fetch_generation;
     engine_kernel_tag_update(cpu);
     if (global_too && cpu->engine) {
         page_set_clear(&cpu->engine->fetch_global);
         memset(cpu->engine->fetch_local, 0, sizeof cpu->engine->fetch_local);
     }
+}
+
+void engine_fetch_resume(struct cpu *cpu, uint32_t generation)
+{
+    if ((generation ^ cpu->engine->fetch_last) & ~FETCH_LOCAL) {
+        engine_fetch_changed(cpu, false);
+        return;
+    }
+    cpu->fetch_generation = generation;
+    engine_kernel_tag_update(cpu);
 }
 
 void engine_fetch_page_changed(struct cpu *cpu, uint64_t linear)

@@ -66,7 +66,7 @@ static inline bool engine_key_vectors(uint32_t key) { return key & KEY_VECTORS; 
 static inline bool engine_key_avx(uint32_t key) { return key & KEY_AVX; }
 
 /* Translations were dropped: all, or all that are not global; or those of the page at `linear`. Moves fetch_generation as far as code was fetched by them. */
-#define FETCH_LOCAL UINT32_C(0xfff)
+#define FETCH_LOCAL UINT32_C(0xffff)
 /* What translated code compares instead of fetch_tag when it was found by a global translation. */
 static inline void engine_kernel_tag_update(struct cpu *cpu)
 {
@@ -74,6 +74,8 @@ static inline void engine_kernel_tag_update(struct cpu *cpu)
 }
 void engine_fetch_changed(struct cpu *, bool global_too);
 void engine_fetch_page_changed(struct cpu *, uint64_t linear);
+/* An address space comes back, of which nothing was dropped since its fetch_generation was `generation`: that holds again, unless what is global changed meanwhile. */
+void engine_fetch_resume(struct cpu *, uint32_t generation);
 
 /* The thread that raises CPU_REQ_TIMER (alarm.c). A VM with APICs makes it before its vCPUs, when vm->now and cpu_count are set, and frees it after them. */
 int  cpu_alarms_new(struct cpu_vm *, struct err *);

@@ -32,6 +32,7 @@ struct cpu_engine {
     const struct uop *miss_uop;         /* the last that missed the TLB, and how many instructions had been counted then */
     uint64_t miss_instructions;
 
+    uint32_t fetch_last;              /* the last value that fetch_generation was given                      */
     /* Pages that code was found in since fetch_generation moved as a whole: by global translations, and, hashed to bits, by others. */
     struct page_set fetch_global;
     uint64_t fetch_local[FETCH_FILTER_BITS / 64];

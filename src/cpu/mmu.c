@@ -5,7 +5,7 @@
  * What is trusted: nothing of the guest. Host pointers come from mmu_find() alone.
  * An access first translates all its pieces (at most two pages), then asks devices, and touches memory last: so a fault or an exit leaves nothing half done.
  * TLB entries carry only what paging, the map and every layer grant; a write tag stands only when the dirty flag is set, no tag where a data breakpoint
- * watches the page. PCIDs are not tagged: a switch drops what is not global.
+ * watches the page. Entries are of the present address space: a switch drops what is not global (spaces.c: and what comes back).
  * Locking: owner's thread, but listener_changed(). Limits: accesses of at most 4096 bytes.
  * Spec: SDM volume 3, 4.10 (TLB), 6.15 (#AC), 17.2 (data breakpoints).
  */
@@ -89,20 +89,32 @@ void cpu_tlb_flush_all(struct cpu *cpu)
     list_walk(cpu, false, visit_drop, 0);
     list_walk(cpu, true, visit_drop, 0);
     mmu->filled_count[false] = mmu->filled_count[true] = 0;
-    mmu->generation++;
+    mmu->generation = ++mmu->generations;
+    mmu_spaces_forget(cpu);
     page_set_clear(&mmu->large[false]);
     page_set_clear(&mmu->large[true]);
     translate_tlb_flush_all(cpu);
     engine_fetch_changed(cpu, true);
 }
 
-void cpu_tlb_flush_nonglobal(struct cpu *cpu)
+void mmu_drop_local(struct cpu *cpu)
 {
     list_walk(cpu, false, visit_drop_local, 0);
     cpu->mmu->filled_count[false] = 0;
-    cpu->mmu->generation++;
+}
+
+void cpu_tlb_flush_space(struct cpu *cpu)
+{
+    mmu_drop_local(cpu);
+    cpu->mmu->generation = ++cpu->mmu->generations;
     translate_tlb_flush_nonglobal(cpu);
     engine_fetch_changed(cpu, false);
+}
+
+void cpu_tlb_flush_nonglobal(struct cpu *cpu)
+{
+    mmu_spaces_forget(cpu);
+    cpu_tlb_flush_space(cpu);
 }
 
 /* `argument`: the bits that changed, and above them whether they are of user keys. Keys do not guard fetches. */
@@ -118,6 +130,7 @@ void cpu_tlb_flush_keys(struct cpu *cpu, uint32_t changed, bool user)
     list_walk(cpu, false, visit_keys, changed | (uint64_t)user << 32);
     list_walk(cpu, true, visit_keys, changed | (uint64_t)user << 32);
     translate_tlb_flush_all(cpu);
+    mmu_spaces_forget(cpu);
 }
 
 static unsigned region_shift(uint64_t info) { return info & TLB_INFO_HUGE ? 30 : 22; }
@@ -162,7 +175,7 @@ void cpu_tlb_flush_page(struct cpu *cpu, uint64_t linear)
             entry_drop(e);
     }
     translate_tlb_flush_page(cpu, linear);
-    mmu->generation++;
+    mmu->generation = ++mmu->generations;
     if (mmu->large[false].crowded || mmu->large[true].crowded) {
         cpu_tlb_flush_all(cpu);
         return;

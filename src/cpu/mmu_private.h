@@ -16,9 +16,20 @@ struct mmu_gpa { uint64_t tag; struct mem_page page; };
 struct mmu_directory { uint64_t tag /* linear >> 21 */, table, generation; bool user, writable, no_execute; };
 #define MMU_DIRECTORIES 64 /* a power of two */
 
+/* An address space that was left for one with another PCID: what it may find again (spaces.c). */
+struct mmu_space {
+    uint64_t cr3;                    /* as it was written, without bit 63                                 */
+    uint64_t left;                   /* when, counted in switches; 0: nothing is kept                     */
+    uint64_t generation;             /* of directories[]                                                  */
+    uint32_t fetch_generation;
+};
+
 struct cpu_mmu {
     struct mmu_directory directories[MMU_DIRECTORIES];
-    uint64_t generation;             /* of directories[]; every flush, of one page too, adds one; never 0 */
+    uint64_t generation;             /* of directories[]; every flush, of one page too, takes a new one; never 0 */
+    uint64_t generations;            /* taken                                                             */
+    struct mmu_space spaces[TLB_SPACES];
+    uint64_t switches, switches_kept; /* of address spaces by PCID; to what was kept of one               */
     struct mmu_gpa gpa[MMU_GPA_ENTRIES];
     /* Slots where a global translation [1], or another one [0], may be: rights * TLB_ENTRIES + index. A flush walks these only. */
     uint16_t filled[2][MMU_FILLED_MAX];
@@ -40,6 +51,11 @@ void mmu_walk(struct cpu *, unsigned rights, uint64_t linear, uint32_t access, s
 /* The one place where a physical page is granted or refused: mem_find() with a cache. */
 enum mem_refusal mmu_find(struct cpu *, uint64_t gpa, uint32_t access, struct mem_page *out);
 _Noreturn void mmu_leave_fault(struct cpu *, uint64_t gpa, uint32_t access);
+
+/* mmu.c: drops what is not global, of the present address space. */
+void mmu_drop_local(struct cpu *);
+/* spaces.c: nothing is kept of any address space but the present one. */
+void mmu_spaces_forget(struct cpu *);
 
 /* For cpu_new() and cpu_free(): the TLB, and the listener on the VM's map. */
 int  mmu_new(struct cpu *, struct err *);

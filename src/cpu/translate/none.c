@@ -40,6 +40,8 @@ void translate_forget(struct cpu *cpu, struct block *b) { (void)cpu, (void)b; }
 void translate_flush(struct cpu *cpu) { (void)cpu; }
 void translate_tlb_flush_all(struct cpu *cpu) { (void)cpu; }
 void translate_tlb_flush_nonglobal(struct cpu *cpu) { (void)cpu; }
+void translate_tlb_leave(struct cpu *cpu, unsigned space) { (void)cpu, (void)space; }
+void translate_tlb_enter(struct cpu *cpu, unsigned space) { (void)cpu, (void)space; }
 void translate_tlb_flush_page(struct cpu *cpu, uint64_t linear) { (void)cpu, (void)linear; }
 uint64_t translate_tsc(struct cpu *cpu) { return cpu_tsc(cpu); }
 void translate_clock_forget(struct cpu *cpu) { (void)cpu; }

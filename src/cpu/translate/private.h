@@ -71,7 +71,7 @@ enum site_kind {
 struct site {
     uint8_t kind, uop;
     uint8_t flags;                     /* enum flags_place: where the guest's are                    */
-    uint8_t base;                      /* SITE_READ, SITE_WRITE: the access is at this host register + target; SCRATCH_1: plain  */
+    uint8_t base;                      /* SITE_READ, SITE_WRITE: the access is at this host register + target; SCRATCH_1: plain. SITE_JUMP: how often another address space came */
     uint8_t pop;                       /* SITE_INTERPRET: RET, which takes that many bytes off the stack; its target is in SCRATCH_1. 0: another instruction */
     bool wants_write;                  /* SITE_READ, SITE_WRITE: the entry must be one for stores    */
     uint16_t size, before;             /* bytes looked up; of these, before the access itself        */
@@ -114,6 +114,10 @@ struct shared_code {
     uint8_t *find[INDIRECT_KINDS][2][2];     /* global, saving RFLAGS                                 */
 };
 
+/* What the fast TLB had of an address space. */
+enum { KEPT_MAX = 256 };
+struct fast_kept { uint32_t count, quiet /* turns without a fill */, slot[KEPT_MAX]; struct fast_tlb entry[KEPT_MAX]; };
+
 struct translator {
     struct code_memory memory;
     struct emit emit;
@@ -140,7 +144,8 @@ struct translator {
     bool avx;                          /* the host has YMM registers                                 */
     unsigned x87_lingers;              /* counts down from X87_LINGERS                               */
     uint32_t *filled[2];               /* slots of the fast TLB, where something global [1] or not [0] may be: set * FAST_TLB_ENTRIES + index */
-    uint32_t filled_count[2];
+    uint32_t filled_count[2], entered; /* entered: filled_count[0] when the present address space was entered */
+    struct fast_kept *kept;            /* TLB_SPACES of them */
     struct fast_jump *jumps_evicted;   /* JUMPS_EVICTED entries that had to make room in translate_state.jumps */
     uint32_t *jumps_filled, jumps_count; /* entries of translate_state.jumps with a tag                */
     struct translate_statistics statistics;
@@ -148,6 +153,12 @@ struct translator {
     uint64_t left_by_op[OP_COUNT];     /* the same of sites that are gone                            */
     struct lockstep *lockstep;         /* NULL: translated code runs alone                           */
 };
+
+/* A slot's number, as in `filled`, and its entry. */
+static inline struct fast_tlb *fast_tlb_at(struct cpu *cpu, uint32_t slot) { return &cpu->translate.tlb[slot / FAST_TLB_ENTRIES][slot % FAST_TLB_ENTRIES]; }
+/* fast_tlb.info: bits of TLB_INFO_*, and above them where the page's flag byte is. */
+enum { FAST_FLAGS_SHIFT = 16 };
+static inline _Atomic uint8_t *fast_tlb_flags(const struct fast_tlb *f) { return (_Atomic uint8_t *)(uintptr_t)(f->info >> FAST_FLAGS_SHIFT); }
 
 /* translator.c: what 32-bit code needs before it is entered. */
 void translate_cut_registers(struct cpu *);

@@ -66,6 +66,10 @@ void translate_clock_forget(struct cpu *);
 void translate_tlb_flush_all(struct cpu *);
 void translate_tlb_flush_nonglobal(struct cpu *);
 void translate_tlb_flush_page(struct cpu *, uint64_t linear);
+/* The present address space is left, and kept under a number below TLB_SPACES; what was kept under one comes back. Between these the translations that
+ * are not global are dropped, as by translate_tlb_flush_nonglobal(). What is kept is good only as long as the caller sees to it. */
+void translate_tlb_leave(struct cpu *, unsigned space);
+void translate_tlb_enter(struct cpu *, unsigned space);
 /* mem_block_arm_code() for a page that this vCPU decodes from: afterwards no vCPU of the VM stores there without notice. May wait for other vCPUs; then it
  * answers true, and whatever the caller has found in guest memory before is void. */
 bool translate_arm_page(struct cpu *, struct mem_block *, size_t offset);

@@ -48,9 +48,11 @@ static const char *translator_make(struct cpu *cpu, struct translator *t)
     t->jumps_evicted = pages_alloc(JUMPS_EVICTED * sizeof *t->jumps_evicted);
     t->jumps_filled = pages_alloc(FAST_JUMP_ENTRIES * sizeof *t->jumps_filled);
     t->left_cache = pages_alloc(LEFT_CACHE * sizeof *t->left_cache);
+    t->kept = pages_alloc(TLB_SPACES * sizeof *t->kept);
     for (unsigned list = 0; list < 2; list++)
         t->filled[list] = pages_alloc(FAST_TLB_SETS * FAST_TLB_ENTRIES * sizeof **t->filled);
-    return t->sites && t->records && t->left && t->filled[0] && t->filled[1] && t->jumps_filled && t->jumps_evicted && t->left_cache ? NULL : "there is not enough memory";
+    bool enough = t->sites && t->records && t->left && t->filled[0] && t->filled[1] && t->jumps_filled && t->jumps_evicted && t->left_cache && t->kept;
+    return enough ? NULL : "there is not enough memory";
 }
 
 static void translator_destroy(struct translator *t)
@@ -61,6 +63,7 @@ static void translator_destroy(struct translator *t)
     pages_free(t->jumps_evicted, JUMPS_EVICTED * sizeof *t->jumps_evicted);
     pages_free(t->jumps_filled, FAST_JUMP_ENTRIES * sizeof *t->jumps_filled);
     pages_free(t->left_cache, LEFT_CACHE * sizeof *t->left_cache);
+    pages_free(t->kept, TLB_SPACES * sizeof *t->kept);
     for (unsigned list = 0; list < 2; list++)
         pages_free(t->filled[list], FAST_TLB_SETS * FAST_TLB_ENTRIES * sizeof **t->filled);
     free(t);
@@ -139,18 +142,13 @@ void translate_flush(struct cpu *cpu)
 
 /* ---- the fast TLB -------------------------------------------------------------------------------------------------------------------------------------------------- */
 
-static struct fast_tlb *slot_at(struct cpu *cpu, unsigned slot)
-{
-    return &cpu->translate.tlb[slot / FAST_TLB_ENTRIES][slot % FAST_TLB_ENTRIES];
-}
-
 void translate_tlb_flush_all(struct cpu *cpu)
 {
     struct translator *t = cpu->translator;
     for (unsigned list = 0; t && list < 2; list++) {
         for (unsigned i = 0; i < t->filled_count[list]; i++) {
-            entry_drop(slot_at(cpu, t->filled[list][i]));
-            slot_at(cpu, t->filled[list][i])->info = 0;
+            entry_drop(fast_tlb_at(cpu, t->filled[list][i]));
+            fast_tlb_at(cpu, t->filled[list][i])->info = 0;
         }
         t->filled_count[list] = 0;
     }
@@ -162,12 +160,12 @@ void translate_tlb_flush_nonglobal(struct cpu *cpu)
     if (!t)
         return;
     for (unsigned i = 0; i < t->filled_count[false]; i++) {
-        struct fast_tlb *f = slot_at(cpu, t->filled[false][i]);
+        struct fast_tlb *f = fast_tlb_at(cpu, t->filled[false][i]);
         if (!(f->info & TLB_INFO_GLOBAL))
             entry_drop(f);
         f->info &= ~(uint64_t)TLB_INFO_LISTED;
     }
-    t->filled_count[false] = 0;
+    t->filled_count[false] = t->entered = 0;
 }
 
 static unsigned tlb_index(uint64_t linear) { return linear >> 12 & (FAST_TLB_ENTRIES - 1); }
@@ -188,7 +186,7 @@ static void tlb_drop_writes(struct cpu *cpu, const uint8_t *host)
     const struct translator *t = cpu->translator;
     for (unsigned list = 0; t && list < 2; list++) {
         for (unsigned i = 0; i < t->filled_count[list]; i++) {
-            struct fast_tlb *f = slot_at(cpu, t->filled[list][i]);
+            struct fast_tlb *f = fast_tlb_at(cpu, t->filled[list][i]);
             if ((f->write_tag << 12) + f->addend == (uintptr_t)host)
                 f->write_tag = FAST_NO_TAG;
         }
@@ -254,7 +252,7 @@ static void tlb_put(struct cpu *cpu, const struct tlb_entry *e, uint64_t linear)
     f->read_tag = e->read_tag == page ? linear >> 12 : FAST_NO_TAG;
     f->write_tag = e->write_tag == page && quiet ? linear >> 12 : FAST_NO_TAG;
     f->addend = e->addend;
-    f->info = (f->info & TLB_INFO_LISTS) | list | (e->info & TLB_INFO_GLOBAL);
+    f->info = (uint64_t)(uintptr_t)e->flags << FAST_FLAGS_SHIFT | (f->info & TLB_INFO_LISTS) | list | (e->info & TLB_INFO_GLOBAL);
 }
 
 /* The linear address that missed. */
@@ -384,27 +382,51 @@ static struct fast_jump *jump_evicted(const struct translator *t, uint64_t rip)
     return &t->jumps_evicted[(rip ^ rip >> 11) & (JUMPS_EVICTED - 1)];
 }
 
+/* Two address spaces that run the same program take turns in an entry. */
 static void jump_store(struct translator *t, struct fast_jump *j, const struct fast_jump *new)
 {
-    if (j->tag && j->rip != new->rip)
+    if (j->tag && (j->rip != new->rip || j->tag != new->tag))
         *jump_evicted(t, j->rip) = *j;
     *j = *new;
 }
 
-/* Does a RET whose target had to make room. The code there, in the writable view; NULL: nothing was done. */
-static const uint8_t *jump_return(struct cpu *cpu, const struct site *site)
+/* The code at rip, for a jump from code that compares the kernel's tag, or not; in the writable view. What had to make room for another changes places with it. NULL: not known, or
+ * the loop has something to do. */
+static const uint8_t *jump_find(struct cpu *cpu, uint64_t rip, bool global)
 {
     struct translator *t = cpu->translator;
-    uint64_t rip = cpu->translate.linear;
-    const struct fast_jump *e = jump_evicted(t, rip);
-    if (t->lockstep || engine_requested(cpu) || e->rip != rip || e->tag != (site->owner->global ? cpu->translate.kernel_tag : cpu->fetch_tag))
+    uint64_t tag = global ? cpu->translate.kernel_tag : cpu->fetch_tag;
+    struct fast_jump *j = &cpu->translate.jumps[rip & (FAST_JUMP_ENTRIES - 1)];
+    if (t->lockstep || engine_requested(cpu))
         return NULL;
-    struct fast_jump found = *e;
-    jump_store(t, &cpu->translate.jumps[rip & (FAST_JUMP_ENTRIES - 1)], &found);
-    cpu->state.gpr[REG_RSP] += site->pop;
-    cpu->translate.page = found.page;
+    if (j->rip != rip || j->tag != tag) {
+        struct fast_jump found = *jump_evicted(t, rip);
+        if (found.rip != rip || found.tag != tag)
+            return NULL;
+        jump_store(t, j, &found);
+    }
+    cpu->translate.page = j->page;
     cpu->translate.flags = cc_arith(cpu);
-    return (const uint8_t *)(uintptr_t)(found.code - (uint64_t)t->emit.run);
+    return (const uint8_t *)(uintptr_t)(j->code - (uint64_t)t->emit.run);
+}
+
+/* Does a RET whose target had to make room. NULL: nothing was done. */
+static const uint8_t *jump_return(struct cpu *cpu, const struct site *site)
+{
+    const uint8_t *code = jump_find(cpu, cpu->translate.linear, site->owner->global);
+    if (code)
+        cpu->state.gpr[REG_RSP] += site->pop;
+    return code;
+}
+
+/* A linked branch to another page was left, since the link is of another address space. To write it anew at each switch would cost the host more than to find the target
+ * here; now and then it is, for the other space may be gone for good. */
+static const uint8_t *jump_across(struct cpu *cpu, struct site *site)
+{
+    enum { RELINK_EVERY = 16 };
+    if (!site->to || ++site->base % RELINK_EVERY == 0)
+        return NULL;
+    return jump_find(cpu, cpu->state.rip, site->owner->global);
 }
 
 static void jump_put(struct cpu *cpu, const struct translation *to)
@@ -456,8 +478,8 @@ static void make(struct cpu *cpu, struct block *b, uint64_t rip, bool global, bo
     t->statistics.translations++;
 }
 
-/* Compiles the block again: no small translation any more. Inside it an instruction is under way. */
-static void remake(struct cpu *cpu, struct translation *to)
+/* Compiles the block at rip again. */
+static void remake(struct cpu *cpu, struct translation *to, uint64_t rip, bool global, bool small)
 {
     struct block *b = to->block;
     if (b->dead || b->translation != to || !translate_has_room(cpu))
@@ -467,7 +489,19 @@ static void remake(struct cpu *cpu, struct translation *to)
         b->uops[to->entry[i].uop].fn = to->entry[i].handler;
     b->translation = NULL;
     cpu->translator->statistics.remade++;
-    make(cpu, b, cpu->translate.page + b->start, to->global, false); /* no fetch, which might fault */
+    make(cpu, b, rip, global, small); /* no fetch, which might fault */
+}
+
+/* No small translation any more. Inside it an instruction is under way. */
+static void remake_large(struct cpu *cpu, struct translation *to)
+{
+    remake(cpu, to, cpu->translate.page + to->block->start, to->global, false);
+}
+
+/* A kernel's block, about to run, that was translated before the kernel made its pages global: its indirect branches would never know the others' tag. */
+static bool wants_global(struct cpu *cpu, const struct translation *to)
+{
+    return !to->global && engine_key_rights(to->block->key) < TLB_USER && is_global(cpu, cpu->state.rip);
 }
 
 /* Without groups, when too many of their ranges have crossed pages. */
@@ -476,7 +510,7 @@ static void note_straddles(struct cpu *cpu, struct translation *to)
     if (to->straddled < STRADDLES_MAX || to->block->straddles)
         return;
     to->block->straddles = true;
-    remake(cpu, to);
+    remake_large(cpu, to);
 }
 
 /* A sample was taken in it: it runs often. */
@@ -490,7 +524,7 @@ static bool note_sample(struct cpu *cpu, struct translation *to)
     if (t->lockstep) /* which would compare undefined flags in the middle of a round of a loop */
         return false;
     if (to->small)
-        remake(cpu, to);
+        remake_large(cpu, to);
     return true;
 }
 
@@ -628,6 +662,12 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
     t->link = NULL;
     if ((to->live && (cpu->state.mxcsr & MXCSR_MASKS) != MXCSR_MASKS) || (to->live == LIVE_X87 && !x87_is_masked(cpu)))
         return &b->uops[number]; /* an instruction may trap: the host must not */
+    if (!number && wants_global(cpu, to)) {
+        remake(cpu, to, cpu->state.rip, true, to->small);
+        to = b->translation;
+        if (!to || !to->global || b->uops[0].fn != uop_translated)
+            return b->uops;
+    }
     translate_cut_registers(cpu);
     if (!number && link && t->link_rip == cpu->state.rip)
         site_link(cpu, link, to);
@@ -655,8 +695,11 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
         switch (site->kind) {
         case SITE_JUMP:
             cpu->state.rip = t->link_rip = rip_of(cpu, cpu->translate.page + (uint64_t)(int64_t)site->target);
-            t->link = site;
             t->statistics.left_jump++;
+            code = jump_across(cpu, site);
+            if (code)
+                continue;
+            t->link = site;
             return NULL;
         case SITE_LEAVE:
             note_sample(cpu, to);
@@ -665,6 +708,9 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
             return NULL;
         case SITE_FOUND:
             cpu->state.rip = cpu->translate.linear;
+            code = jump_find(cpu, cpu->state.rip, cpu->state.cpl < 3);
+            if (code)
+                continue;
             return NULL;
         case SITE_READ: case SITE_WRITE:
             if (note_sample(cpu, to))
