@@ -10,6 +10,7 @@ As a command: tools/console.py [EXPECT SEND]... -- PROGRAM ARGUMENTS. It waits f
 at most, 120), types each SEND (with \\n and the like), then waits for the end, copies everything to its output, exits with the status.
 """
 import codecs
+import ctypes
 import os
 import re
 import select
@@ -19,6 +20,8 @@ import sys
 import time
 
 
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+LIBC = ctypes.CDLL(None)
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours and cursor questions (ECMA-48 control sequences)
 
 
@@ -26,11 +29,16 @@ class Timeout(Exception):
     """The text did not come in time, or the program ended before it came."""
 
 
+def die_with_parent():
+    """In the child: a time limit that ends us must not leave a machine that runs on for ever."""
+    getattr(LIBC, "prctl", lambda *_: 0)(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Console:
     """One child program. What it has written is in `seen`; `expect` looks only behind what was found before."""
 
     def __init__(self, command, echo=None):
-        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True)
+        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True, preexec_fn=die_with_parent)
         self.seen, self.mark, self.echo = "", 0, echo
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* counters.c - the statistics of a vCPU as names and numbers (hy.h: hy_counters). */
 #include "cpu/engine_private.h"
+#include "cpu/translate/lockstep.h"
 #include "cpu/translate/translate.h"
 
 struct sink { struct hy_counter *out; size_t room, n; };
@@ -50,6 +51,29 @@ static void put_translator(struct sink *sink, const struct cpu *cpu)
     put(sink, group, "left_for_jump", s.left_jump);
     put(sink, group, "left_for_request", s.left_request);
     put(sink, group, "left_for_interpreter", s.left_interpret);
+    put(sink, group, "refused_by_verifier", s.refused);
+}
+
+static void put_lockstep(struct sink *sink, const struct cpu *cpu)
+{
+    static const char group[] = "lockstep";
+    struct lockstep_statistics s;
+    lockstep_statistics_get(cpu, &s);
+    put(sink, group, "compared", s.compared);
+    put(sink, group, "skipped", s.skipped);
+    put(sink, group, "races", s.races);
+}
+
+static void put_soak(struct sink *sink, const struct cpu *cpu)
+{
+    static const char group[] = "soak";
+    const struct cpu_soak_statistics *s = &cpu->engine->soaked;
+    put(sink, group, "tlb_drops", s->tlb_drops);
+    put(sink, group, "code_drops", s->code_drops);
+    put(sink, group, "requests", s->requests);
+    put(sink, group, "interrupts", s->interrupts);
+    put(sink, group, "one_block", s->one_block);
+    put(sink, group, "unlinked", s->unlinked);
 }
 
 /* Largest first. Not qsort(), which asks the system for its memory: a sandbox may hold the caller. */
@@ -81,6 +105,10 @@ size_t cpu_counters(const struct cpu *cpu, struct hy_counter *out, size_t room)
     put_interpreter(&sink, cpu);
     if (cpu->translator)
         put_translator(&sink, cpu);
+    if (cpu->vm->lockstep)
+        put_lockstep(&sink, cpu);
+    if (cpu->vm->soak)
+        put_soak(&sink, cpu);
     translate_left_get(cpu, left);
     put_by_op(&sink, "left", left);
     put_by_op(&sink, "general", cpu->engine->general);

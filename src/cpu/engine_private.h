@@ -9,6 +9,7 @@
 #include "cpu/decode.h"
 #include "cpu/exec_int.h"
 #include "cpu/page_set.h"
+#include "cpu/soak.h"
 
 /* Meson gives another one where the host's setjmp() unwinds the stack by tables on the way (Windows). */
 #ifndef CPU_SETJMP
@@ -38,6 +39,8 @@ struct cpu_engine {
     uint64_t fetch_local[FETCH_FILTER_BITS / 64];
     bool answer_due;                  /* cpu->exit waits for its answer                                      */
     uint64_t soak_random, soak_boundaries; /* soak.c                                                     */
+    uint32_t soak_one_block;          /* blocks with room for one translation still to come                  */
+    struct cpu_soak_statistics soaked;
     uint32_t pauses;                  /* PAUSE instructions, to yield at some                                */
 
     /* code_written(), any thread */

@@ -3,6 +3,7 @@
 
 A test that lacks something exits 77, which Meson counts as skipped, and says what.
 """
+import json
 import os
 import shlex
 import subprocess
@@ -42,6 +43,20 @@ def start(kernel, initramfs, *options, cmdline="console=ttyS0 quiet"):
     return Console(mezz() + ["run", "--kernel", tool("guest", "kernel", kernel), "--initrd", tool("guest", "initramfs", initramfs),
                              "--cmdline", cmdline, "--serial", "stdio",
                              "--backend", os.environ.get("BACKEND", "soft"), *options], echo=sys.stdout)
+
+
+def counters(path):
+    """What --counters wrote, all vCPUs together, by group and name. Fails if the verifier refused something: then the translator is wrong, though nothing else shows it."""
+    found = {}
+    with open(path) as file:
+        for cpu in json.load(file)["cpus"]:
+            for group, values in cpu.items():
+                for name, value in values.items():
+                    found.setdefault(group, {}).setdefault(name, 0)
+                    found[group][name] += value
+    if found.get("translator", {}).get("refused_by_verifier"):
+        fail(f"the verifier refused {found['translator']['refused_by_verifier']} translations")
+    return found
 
 
 def run(test):

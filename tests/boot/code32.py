@@ -30,10 +30,12 @@ class Output(io.TextIOWrapper):
 def in_guest(program, options, rounds):
     archive, out = guestrun.Archive(), Output()
     archive.add_file(program, "code32")
-    with contextlib.redirect_stdout(out):
-        status = guestrun.run(boot.mezz(), ["--backend", "soft", "--memory", "256M", *options], archive, f"/code32 {rounds}", 280)
-    if status:
-        boot.fail(f"{options}: status {status}")
+    with tempfile.NamedTemporaryFile(prefix="mezz-counters-") as file:
+        with contextlib.redirect_stdout(out):
+            status = guestrun.run(boot.mezz(), ["--backend", "soft", "--memory", "256M", "--counters", file.name, *options], archive, f"/code32 {rounds}", 280)
+        if status:
+            boot.fail(f"{options}: status {status}")
+        boot.counters(file.name)
     return out.buffer.getvalue().decode().replace("\r", "")
 
 

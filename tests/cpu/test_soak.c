@@ -54,6 +54,7 @@ static void soaked_engines_agree(void **state)
 {
     static const struct cpu_soak soaks[] = {
         { .one_entry = true }, { .one_block = true }, { .tlb_every = 2 }, { .code_every = 3 }, { .kick_after = 2 }, { .request_every = 2 }, { .unlinked = true },
+        { .one_block_every = 30, .one_block_for = 20 },
         { .tlb_every = 50, .code_every = 200, .request_every = 20, .kick_after = 33, .unlinked = true },
         { .tlb_every = 7, .code_every = 40, .request_every = 3, .kick_after = 11, .one_entry = true, .one_block = true, .unlinked = true },
     };

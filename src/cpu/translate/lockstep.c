@@ -4,8 +4,9 @@
  * How: translated code runs first, unlinked, so that it comes back at its first way out. Its fast TLB is empty at the start, and each page that it reaches is replaced
  * by a copy as the entry is filled; so guest memory stays as it is. Then the registers are put back and E0 does the same instructions on guest memory itself: what E0 does
  * counts. Afterwards registers, flags (but those that the SDM leaves undefined) and the copies must equal E0's state and pages.
- * Devices' threads may write guest memory in between. So at a difference translated code runs once more, on memory as it is now, its own stores taken back; if that gives
- * E0's result, it was such a race.
+ * Devices' threads may write guest memory in between. So at a difference translated code runs once more, on memory as it is now, its own stores taken back. If that gives
+ * E0's result, it was such a race. And so it was if memory has changed and translated code now gives something else than before, again and again: what E0 read in between
+ * is gone by then.
  *
  * With several vCPUs the others stand still meanwhile, for what one of them stored between the two runs would be a difference.
  *
@@ -379,32 +380,78 @@ static bool compare(struct lockstep *l, uint32_t undefined)
     return compare_memory(l);
 }
 
-/* Memory as it is, but where translated code wrote: as that found it. */
-static void shadows_renew(struct lockstep *l)
+/* Memory as it is, but where translated code wrote: as that found it. Whether the rest has changed since. */
+static bool shadows_renew(struct lockstep *l)
 {
+    bool changed = false;
     for (unsigned i = 0; i < l->shadow_count; i++) {
         struct shadow *s = &l->shadow[i];
-        for (unsigned at = 0; at < MEM_PAGE_SIZE; at++)
-            s->copy[at] = s->written && s->copy[at] != s->old[at] ? s->old[at] : s->host[at];
+        for (unsigned at = 0; at < MEM_PAGE_SIZE; at++) {
+            bool stored = s->written && s->copy[at] != s->old[at];
+            uint8_t now = s->host[at];
+            changed |= !stored && s->copy[at] != now;
+            s->copy[at] = stored ? s->old[at] : now;
+        }
         memcpy(s->old, s->copy, MEM_PAGE_SIZE);
     }
+    return changed;
+}
+
+/* Of the bytes that translated code has changed: which and to what. */
+static uint64_t stores_digest(const struct lockstep *l)
+{
+    uint64_t digest = 0;
+    for (unsigned i = 0; i < l->shadow_count; i++) {
+        const struct shadow *s = &l->shadow[i];
+        for (unsigned at = 0; s->written && at < MEM_PAGE_SIZE; at++)
+            if (s->copy[at] != s->old[at])
+                digest += ((uintptr_t)s->host + at) * UINT64_C(0x9e3779b97f4a7c15) ^ s->copy[at] * UINT64_C(0xbf58476d1ce4e5b9);
+    }
+    return digest;
+}
+
+/* What translated code has done, once compare() has been there. */
+struct outcome { struct side side; const struct uop *next; uint64_t stores; };
+
+static struct outcome outcome_of(const struct lockstep *l) { return (struct outcome){ l->translated, l->next, stores_digest(l) }; }
+
+static bool outcomes_are_equal(const struct outcome *a, const struct outcome *b)
+{
+    return a->next == b->next && a->stores == b->stores && a->side.flags == b->side.flags && !memcmp(&a->side.state, &b->side.state, sizeof a->side.state);
+}
+
+/* Once more, on memory as it is now. Whether that has changed. */
+static bool translated_run_again(struct cpu *cpu, struct block *b, unsigned number)
+{
+    struct lockstep *l = cpu->translator->lockstep;
+    bool changed = shadows_renew(l);
+    side_load(cpu, &l->before);
+    translated_run(cpu, b, number);
+    l->translated.flags = cc_arith(cpu);
+    side_save(cpu, &l->translated);
+    return changed;
 }
 
 static bool is_race(struct cpu *cpu, struct block *b, unsigned number, uint32_t undefined)
 {
+    enum { TRIES = 8 /* it must do something twice running, or it is at fault */ };
     struct lockstep *l = cpu->translator->lockstep;
+    struct outcome last = outcome_of(l);
     const struct uop *next = l->next;
-    if (b->dead)
-        return false;
-    shadows_renew(l);
-    side_load(cpu, &l->before);
-    translated_run(cpu, b, number);
-    side_save(cpu, &l->translated);
-    l->translated.flags = cc_arith(cpu);
+    bool race = false, changed = false;
+    for (unsigned i = 0; i < TRIES && !race && !b->dead; i++) {
+        changed |= translated_run_again(cpu, b, number);
+        race = compare(l, undefined) && l->next == next;
+        struct outcome now = outcome_of(l);
+        if (!race && outcomes_are_equal(&now, &last)) {
+            race = changed && i > 0; /* the first run did something else */
+            break;
+        }
+        last = now;
+    }
     side_load(cpu, &l->interpreted);
-    bool same = l->next == next && compare(l, undefined);
     l->next = next;
-    return same;
+    return race;
 }
 
 static _Noreturn void report(struct cpu *cpu, const struct block *b, unsigned number)

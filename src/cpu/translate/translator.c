@@ -544,7 +544,7 @@ void translate_block(struct cpu *cpu, struct block *b)
 bool translate_has_room(const struct cpu *cpu)
 {
     const struct translator *t = cpu->translator;
-    if (cpu->vm->soak && cpu->vm->soak->one_block && t->record_count)
+    if (t->record_count && cpu_soak_has_one_block(cpu))
         return false;
     return t->emit.end - t->emit.at >= CODE_BLOCK_MAX && SITES_MAX - t->site_count >= CODE_BLOCK_MAX / 8 && t->record_count < t->record_max;
 }
