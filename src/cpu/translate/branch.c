@@ -202,7 +202,7 @@ static void jump_to_find(struct compile *c, enum indirect kind)
 /* Pushes the return address of a direct call. */
 static void push_return_address(struct compile *c)
 {
-    flags_register_changes(c, GUEST_RSP);
+    flags_register_changes(c, INSN_RSP);
     bool keeps = access_keeps_flags(c);
     uint8_t *retry = c->e->at;
     emit_constant(c->e, SCRATCH_1, c->block->start + c->u->offset + c->u->length);
@@ -302,7 +302,7 @@ void branch_instruction(struct compile *c)
                 push_return_address(c);
             } else {
                 emit_return_address(c);
-                flags_register_changes(c, GUEST_RSP);
+                flags_register_changes(c, INSN_RSP);
                 compile_add_to(c, GUEST_RSP, GUEST_RSP, -(int32_t)c->word);
             }
             exit_to(c, branch_target(c));

@@ -123,7 +123,7 @@ static void emit_small_push(struct compile *c)
         emit_load(e, SCRATCH_0, access_operand(c, &c->in, 8, false, false));
         emit_store(e, at_absolute(temporary), SCRATCH_0);
     }
-    flags_register_changes(c, GUEST_RSP);
+    flags_register_changes(c, INSN_RSP);
     bool keeps = access_keeps_flags(c);
     uint8_t *retry = e->at;
     if (o->kind == OPND_MEM)
@@ -141,13 +141,13 @@ static void emit_small_pop(struct compile *c)
 {
     unsigned reg = c->in.opnd[0].reg;
     int host = register_of(reg);
-    flags_register_changes(c, GUEST_RSP);
+    flags_register_changes(c, INSN_RSP);
+    flags_register_changes(c, reg);
     bool keeps = access_keeps_flags(c);
     access_call(c, c->t->shared.pop[set_of(c)][keeps], c->e->at, false);
     if (host == NO_REGISTER) {
         emit_store(c->e, register_slot(c, reg), SCRATCH_1);
     } else {
-        flags_register_changes(c, host);
         emit_move(c->e, (unsigned)host, SCRATCH_1);
     }
 }
@@ -176,7 +176,7 @@ static void emit_push(struct compile *c)
     } else {
         compile_store_word(c, at, (unsigned)register_read(c, o->reg, SCRATCH_1));
     }
-    flags_register_changes(c, GUEST_RSP);
+    flags_register_changes(c, INSN_RSP);
     compile_add_to(c, GUEST_RSP, GUEST_RSP, -(int32_t)c->word);
 }
 
@@ -185,17 +185,17 @@ static void emit_pop(struct compile *c)
     struct emit *e = c->e;
     unsigned reg = c->in.opnd[0].reg;
     int host = register_of(reg);
+    flags_register_changes(c, reg);
     struct host_memory at = access_at(c, c->plans[c->u->number].stack, GUEST_RSP, 0, c->word, false);
     if (host == NO_REGISTER) {
         compile_load_word(c, SCRATCH_0, at);
         emit_store(e, register_slot(c, reg), SCRATCH_0);
     } else {
-        flags_register_changes(c, host);
         compile_load_word(c, (unsigned)host, at);
     }
     if (reg == INSN_RSP)
         return;
-    flags_register_changes(c, GUEST_RSP);
+    flags_register_changes(c, INSN_RSP);
     compile_add_to(c, GUEST_RSP, GUEST_RSP, (int32_t)c->word);
 }
 
@@ -204,8 +204,8 @@ static void emit_leave(struct compile *c)
     struct emit *e = c->e;
     compile_load_word(c, SCRATCH_0, access_at(c, c->plans[c->u->number].stack, RBP, 0, c->word, false));
     emit_store(e, at_absolute(&c->cpu->translate.temporary), SCRATCH_0); /* flags_register_changes() may want the register */
-    flags_register_changes(c, GUEST_RSP);
-    flags_register_changes(c, RBP);
+    flags_register_changes(c, INSN_RSP);
+    flags_register_changes(c, REG_RBP);
     compile_add_to(c, GUEST_RSP, RBP, (int32_t)c->word);
     emit_load(e, RBP, at_absolute(&c->cpu->translate.temporary));
 }
@@ -220,11 +220,11 @@ static void emit_lea_guest(struct compile *c)
     const struct insn *in = &c->in;
     int host = register_of(in->opnd[0].reg);
     bool wide = in->opsize == 8 && in->asize == 8;
+    flags_register_changes(c, in->opnd[0].reg);
     if (host == NO_REGISTER) {
         access_effective(c, in, SCRATCH_0, wide);
         emit_store(c->e, register_slot(c, in->opnd[0].reg), SCRATCH_0);
     } else {
-        flags_register_changes(c, host);
         access_effective(c, in, host, wide);
     }
 }

@@ -67,7 +67,7 @@ void flags_save(struct compile *);                   /* flags are in translate_s
 void flags_make_native(struct compile *);            /* flags are in RFLAGS (too)                    */
 void flags_before(struct compile *, enum flags_effect);
 void flags_after(struct compile *, const struct insn *, enum flags_effect);
-void flags_register_changes(struct compile *, int host_register); /* before an instruction that changes it */
+void flags_register_changes(struct compile *, unsigned guest); /* before an instruction that changes the register; uses SCRATCH_0 */
 bool flags_need_carry_only(const struct compile *, enum flags_effect);
 
 /* access.c */

@@ -266,6 +266,41 @@ static int scratch_for(const struct insn *in, unsigned i)
     return scratch_of(in->opnd[i].field);
 }
 
+/* Whether some of its operands but i is that register. */
+static bool has_beside(const struct insn *in, unsigned i, unsigned reg)
+{
+    for (unsigned j = 0; j < in->nopnd; j++)
+        if (j != i && in->opnd[j].kind == OPND_GPR && in->opnd[j].reg == reg)
+            return true;
+    return false;
+}
+
+/* Whether operand i, a register that is in memory, can be the instruction's memory operand: it is only read, or written whole. */
+static bool is_direct(const struct insn *in, unsigned i)
+{
+    const struct insn_opnd *o = &in->opnd[i];
+    if (o->kind != OPND_GPR || o->field != FIELD_RM || register_of(o->reg) != NO_REGISTER || is_vector(in) || has_beside(in, i, o->reg))
+        return false;
+    switch (in->op) {
+    case OP_BT: case OP_BTS: case OP_BTR: case OP_BTC: /* another meaning with memory */
+    case OP_XCHG: case OP_XADD: case OP_CMPXCHG: return false;
+    default: return !operand_is_written(in, i) || o->size == 8;
+    }
+}
+
+/* An instruction of two registers with two encodings: the one where the register in memory is the r/m operand. */
+static void prefer_direct(struct insn *in)
+{
+    const bool two_ways = in->map == 0 && ((in->opcode < 0x40 && (in->opcode & 7) == 1) || in->opcode == 0x89 || in->opcode == 0x85 /* TEST: as it is */);
+    struct insn_opnd *to = &in->opnd[0], *from = &in->opnd[1];
+    if (!two_ways || in->has_mem || from->kind != OPND_GPR || register_of(from->reg) != NO_REGISTER || register_of(to->reg) == NO_REGISTER)
+        return;
+    if (in->opcode != 0x85)
+        in->opcode |= 2;
+    to->field = FIELD_REG;
+    from->field = FIELD_RM;
+}
+
 /* Host registers for the register operands; those that are in memory are loaded into scratch registers. */
 static void registers_begin(struct compile *c, struct remap *m)
 {
@@ -279,6 +314,8 @@ static void registers_begin(struct compile *c, struct remap *m)
             *field = o->reg;
         else if (o->kind == OPND_GPR_HIGH)
             *field = o->reg + 4;
+        else if (is_direct(in, i))
+            *field = NO_REGISTER, m->memory = register_slot(c, o->reg);
         else if ((*field = register_of(o->reg)) == NO_REGISTER) {
             *field = scratch_for(in, i);
             access_scratch_changes(c, *field);
@@ -294,24 +331,24 @@ static void registers_end(struct compile *c, const struct remap *m)
     for (unsigned i = 0; i < in->nopnd; i++) {
         const struct insn_opnd *o = &in->opnd[i];
         int *field = field_of((struct remap *)(uintptr_t)m, o->field);
-        if (field && o->kind == OPND_GPR && register_of(o->reg) == NO_REGISTER && operand_is_written(in, i))
+        if (field && o->kind == OPND_GPR && *field != NO_REGISTER && register_of(o->reg) == NO_REGISTER && operand_is_written(in, i))
             emit_store(c->e, register_slot(c, o->reg), (unsigned)*field);
     }
 }
 
-/* Tells the recipe about every host register that the instruction changes. */
+/* Tells the recipe about every register that the instruction changes. */
 static void registers_change(struct compile *c)
 {
     const struct insn *in = &c->in;
     for (unsigned i = 0; i < in->nopnd; i++) {
         const struct insn_opnd *o = &in->opnd[i];
         if ((o->kind == OPND_GPR || o->kind == OPND_GPR_HIGH) && operand_is_written(in, i))
-            flags_register_changes(c, register_of(o->reg));
+            flags_register_changes(c, o->reg);
     }
     switch (in->op) {
     case OP_MUL: case OP_IMUL: case OP_CMPXCHG8B: case OP_CMPXCHG16B: case OP_DIV: case OP_IDIV: case OP_CWD: case OP_CBW: case OP_CMPXCHG: case OP_LAHF:
-        flags_register_changes(c, RAX);
-        flags_register_changes(c, RDX);
+        flags_register_changes(c, REG_RAX);
+        flags_register_changes(c, REG_RDX);
         break;
     default: break;
     }
@@ -333,6 +370,7 @@ static bool wants_alignment(const struct insn *in, unsigned size)
 void copy_instruction(struct compile *c)
 {
     const struct insn *in = &c->in;
+    prefer_direct(&c->in);
     enum flags_effect effect = flags_effect_of(in);
     struct remap m = { .reg = in->modrm >> 3 & 7, .rm = in->modrm & 7, .vvvv = 0, .opcode = NO_REGISTER };
     if (effect != EFFECT_SETS && !flags_need_carry_only(c, effect)) /* those end the recipe anyway */

@@ -53,30 +53,31 @@ void flags_emit_restore(struct emit *e, struct cpu *cpu)
     emit_move(e, RAX, SCRATCH_0);
 }
 
-/* op first, second or value, of the recipe's size: `opcode` is the r/m, r form of 16 bits and more (0x39 CMP, 0x85 TEST, 0x01 ADD, 0x29 SUB). */
-static void emit_recipe_op(struct emit *e, const struct recipe *r, unsigned opcode, int first)
+/* op first, second or value, of the recipe's size, with `first` a host register: `opcode` is the r/m, r form of 16 bits and more (0x39 CMP, 0x85 TEST, 0x01 ADD,
+ * 0x29 SUB). */
+static void emit_recipe_op(struct compile *c, const struct recipe *r, unsigned opcode, unsigned first)
 {
+    struct emit *e = c->e;
     bool test = opcode == 0x85, byte = r->size == 1;
+    int second = r->second == NO_REGISTER ? NO_REGISTER : register_of((unsigned)r->second);
+    bool slot = r->second != NO_REGISTER && second == NO_REGISTER;
+    unsigned rex = (r->size == 8 ? 8u : 0) | (slot ? first >> 3 << 2 : first >> 3) | (second > 7 ? 4u : 0);
     if (r->size == 2)
         emit_byte(e, 0x66);
-    unsigned rex = (r->size == 8 ? 8u : 0) | (first > 7 ? 1u : 0) | (r->second > 7 ? 4u : 0);
-    if (!rex && byte && (first > 3 || r->second > 3))
-        rex = 0x40; /* SPL .. DIL */
-    if (rex)
+    if (rex || (byte && (first > 3 || second > 3))) /* SPL .. DIL */
         emit_byte(e, 0x40 | rex);
-    if (r->second != NO_REGISTER) {
+    if (slot) { /* the r, r/m form */
+        struct host_memory at = register_slot(c, (unsigned)r->second);
+        emit_byte(e, (test ? opcode : opcode | 2) - byte);
+        emit_modrm(e, first, &at);
+    } else if (second != NO_REGISTER) {
         emit_byte(e, opcode - byte);
-        emit_byte(e, 0xc0 | ((unsigned)r->second & 7) << 3 | ((unsigned)first & 7));
-        return;
+        emit_byte(e, 0xc0 | ((unsigned)second & 7) << 3 | (first & 7));
+    } else {
+        emit_byte(e, (test ? 0xf7u : 0x81u) - byte);
+        emit_byte(e, 0xc0 | (test ? 0 : opcode & 0x38) | (first & 7));
+        emit_bytes(e, (uint8_t[]){ (uint8_t)r->value, (uint8_t)(r->value >> 8), (uint8_t)(r->value >> 16), (uint8_t)(r->value >> 24) }, r->size < 4 ? r->size : 4);
     }
-    emit_byte(e, (test ? 0xf7u : 0x81u) - byte);
-    emit_byte(e, 0xc0 | (test ? 0 : opcode & 0x38) | ((unsigned)first & 7));
-    if (byte)
-        emit_byte(e, (uint8_t)r->value);
-    else if (r->size == 2)
-        emit_bytes(e, (uint8_t[]){ (uint8_t)r->value, (uint8_t)(r->value >> 8) }, 2);
-    else
-        emit_u32(e, (uint32_t)r->value);
 }
 
 /* BT: CF from where it was saved. */
@@ -86,25 +87,37 @@ static void emit_carry(struct emit *e, struct cpu *cpu)
     emit_byte(e, 0);
 }
 
-static void emit_recipe(struct emit *e, struct cpu *cpu, const struct recipe *r)
+/* The recipe's first register, for reading: SCRATCH_0 if it is in memory. */
+static unsigned emit_first(struct compile *c, const struct recipe *r) { return (unsigned)register_read(c, (unsigned)r->first, SCRATCH_0); }
+
+/* The same in SCRATCH_0, for changing. */
+static void emit_first_copy(struct compile *c, const struct recipe *r)
 {
+    unsigned first = emit_first(c, r);
+    if (first != SCRATCH_0)
+        emit_move(c->e, SCRATCH_0, first);
+}
+
+static void emit_recipe(struct compile *c, const struct recipe *r)
+{
+    struct emit *e = c->e;
     switch (r->kind) {
-    case RECIPE_COMPARE: emit_recipe_op(e, r, 0x39, r->first); break;
-    case RECIPE_TEST:    emit_recipe_op(e, r, 0x85, r->first); break;
+    case RECIPE_COMPARE: emit_recipe_op(c, r, 0x39, emit_first(c, r)); break;
+    case RECIPE_TEST:    emit_recipe_op(c, r, 0x85, emit_first(c, r)); break;
     case RECIPE_ADD: /* undo, and do again */
-        emit_move(e, SCRATCH_0, (unsigned)r->first);
-        emit_recipe_op(e, r, 0x29, SCRATCH_0);
-        emit_recipe_op(e, r, 0x01, SCRATCH_0);
+        emit_first_copy(c, r);
+        emit_recipe_op(c, r, 0x29, SCRATCH_0);
+        emit_recipe_op(c, r, 0x01, SCRATCH_0);
         break;
     case RECIPE_SUBTRACT:
-        emit_move(e, SCRATCH_0, (unsigned)r->first);
-        emit_recipe_op(e, r, 0x01, SCRATCH_0);
-        emit_recipe_op(e, r, 0x29, SCRATCH_0);
+        emit_first_copy(c, r);
+        emit_recipe_op(c, r, 0x01, SCRATCH_0);
+        emit_recipe_op(c, r, 0x29, SCRATCH_0);
         break;
     case RECIPE_INCREMENT: case RECIPE_DECREMENT: {
         int32_t back = r->kind == RECIPE_INCREMENT ? -1 : 1;
-        emit_carry(e, cpu);
-        emit_op_memory(e, r->size == 8, 0x8d, SCRATCH_0, at_base(r->first, back));
+        emit_carry(e, c->cpu);
+        emit_op_memory(e, r->size == 8, 0x8d, SCRATCH_0, at_base((int)emit_first(c, r), back));
         emit_op_register(e, r->size == 8, 0xff, r->kind == RECIPE_DECREMENT, SCRATCH_0);
         break;
     }
@@ -112,13 +125,10 @@ static void emit_recipe(struct emit *e, struct cpu *cpu, const struct recipe *r)
     }
 }
 
-/* The guest's register that a host register holds; both have the same number but for RSP. */
-static uint64_t value_of(const struct cpu *cpu, int host) { return cpu->state.gpr[host == GUEST_RSP ? REG_RSP : host]; }
-
 uint32_t flags_of_recipe(struct cpu *cpu, const struct recipe *r)
 {
     unsigned shift = 64 - 8u * r->size;
-    uint64_t a = value_of(cpu, r->first), b = r->second == NO_REGISTER ? (uint64_t)(int64_t)r->value : value_of(cpu, r->second);
+    uint64_t a = cpu->state.gpr[r->first], b = r->second == NO_REGISTER ? (uint64_t)(int64_t)r->value : cpu->state.gpr[r->second];
     uint32_t carry = (uint32_t)cpu->translate.flags & FLAG_CF;
     switch (r->kind) {
     case RECIPE_COMPARE:   cc_set(cpu, CC_SUB, shift, a, a - b); break;
@@ -134,7 +144,7 @@ uint32_t flags_of_recipe(struct cpu *cpu, const struct recipe *r)
 void flags_make_native(struct compile *c)
 {
     if (c->flags == FLAGS_RECIPE) {
-        emit_recipe(c->e, c->cpu, &c->recipe);
+        emit_recipe(c, &c->recipe);
         c->flags = FLAGS_NATIVE;
     } else if (c->flags == FLAGS_SAVED) {
         if (c->small)
@@ -165,9 +175,9 @@ void flags_clobber(struct compile *c)
     }
 }
 
-void flags_register_changes(struct compile *c, int host_register)
+void flags_register_changes(struct compile *c, unsigned guest)
 {
-    if (!c->recipe.kind || (c->recipe.first != host_register && c->recipe.second != host_register))
+    if (!c->recipe.kind || (c->recipe.first != (int)guest && c->recipe.second != (int)guest))
         return;
     if (c->flags == FLAGS_RECIPE)
         flags_save(c);
@@ -193,19 +203,14 @@ void flags_before(struct compile *c, enum flags_effect effect)
     }
 }
 
-/* Whether the operand is a whole register that has a host register. */
-static bool is_pinned(const struct insn_opnd *o) { return o->kind == OPND_GPR && register_of(o->reg) != NO_REGISTER; }
-
 static struct recipe recipe_of(const struct insn *in)
 {
     const struct insn_opnd *to = &in->opnd[0], *from = &in->opnd[1];
     struct recipe r = { .size = to->size, .second = NO_REGISTER };
-    if (!is_pinned(to) || (from->kind != OPND_IMM && !is_pinned(from)))
-        from = NULL;
     bool logic = in->op == OP_AND || in->op == OP_OR || in->op == OP_XOR;
-    if (!is_pinned(to) || (!from && !logic))
+    if (to->kind != OPND_GPR || (from->kind != OPND_IMM && from->kind != OPND_GPR && !logic))
         return r;
-    r.first = (int8_t)register_of(to->reg);
+    r.first = (int8_t)to->reg;
     if (logic) { /* the flags follow from the result alone */
         r.second = r.first;
         r.kind = RECIPE_TEST;
@@ -214,7 +219,7 @@ static struct recipe recipe_of(const struct insn *in)
     if (from->kind == OPND_IMM)
         r.value = (int32_t)in->imm;
     else
-        r.second = (int8_t)register_of(from->reg);
+        r.second = (int8_t)from->reg;
     if (in->op == OP_CMP)
         r.kind = RECIPE_COMPARE;
     else if (in->op == OP_TEST)
@@ -228,9 +233,9 @@ static struct recipe recipe_of_step(const struct insn *in)
 {
     const struct insn_opnd *to = &in->opnd[0];
     struct recipe r = { .size = to->size, .second = NO_REGISTER };
-    if (!is_pinned(to) || to->size < 4)
+    if (to->kind != OPND_GPR || to->size < 4)
         return r;
-    r.first = (int8_t)register_of(to->reg);
+    r.first = (int8_t)to->reg;
     r.kind = in->op == OP_INC ? RECIPE_INCREMENT : RECIPE_DECREMENT;
     return r;
 }

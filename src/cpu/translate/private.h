@@ -55,7 +55,7 @@ enum recipe_kind { RECIPE_NONE, RECIPE_COMPARE, RECIPE_TEST, RECIPE_ADD, RECIPE_
 /* How to bring the flags back: an instruction that sets them all from registers that still hold what they held. */
 struct recipe {
     uint8_t kind, size;    /* operand bytes: 1, 2, 4, 8                                  */
-    int8_t first, second;  /* host registers; second NO_REGISTER: `value`               */
+    int8_t first, second;  /* the guest's registers; second NO_REGISTER: `value`        */
     int32_t value;         /* ADD, SUBTRACT: first is the result, value was added        */
 };
 

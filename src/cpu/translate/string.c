@@ -85,9 +85,9 @@ static void emit_round(struct compile *c)
 static void emit_string(struct compile *c)
 {
     struct emit *e = c->e;
-    flags_register_changes(c, RCX);
-    flags_register_changes(c, RSI);
-    flags_register_changes(c, RDI);
+    flags_register_changes(c, REG_RCX);
+    flags_register_changes(c, REG_RSI);
+    flags_register_changes(c, REG_RDI);
     flags_clobber(c);
     emit_op_memory(e, false, 0xf7, 0, at_absolute(&c->cpu->state.rflags)); /* TEST: downwards? */
     emit_u32(e, FLAG_DF);

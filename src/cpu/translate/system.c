@@ -219,7 +219,7 @@ static void emit_pushf(struct compile *c)
     struct host_memory at = access_at(c, c->plans[c->u->number].stack, GUEST_RSP, -8, 8, true);
     emit_load(e, SCRATCH_0, at_absolute(&c->cpu->translate.temporary));
     emit_store(e, at, SCRATCH_0);
-    flags_register_changes(c, GUEST_RSP);
+    flags_register_changes(c, INSN_RSP);
     emit_add_to(e, GUEST_RSP, GUEST_RSP, -8);
 }
 
@@ -278,8 +278,7 @@ static void emit_swapgs(struct compile *c)
 static void emit_to_guest(struct compile *c, unsigned reg, bool wide, const void *field)
 {
     int host = register_of(reg);
-    if (host != NO_REGISTER)
-        flags_register_changes(c, host);
+    flags_register_changes(c, reg);
     emit_op_memory(c->e, wide, 0x8b, host == NO_REGISTER ? SCRATCH_0 : (unsigned)host, at_absolute(field));
     if (host == NO_REGISTER)
         emit_store(c->e, register_slot(c, reg), SCRATCH_0);
@@ -298,8 +297,7 @@ static void emit_mov_seg(struct compile *c)
     struct emit *e = c->e;
     const struct insn_opnd *to = &c->in.opnd[0];
     int host = register_of(to->reg);
-    if (host != NO_REGISTER)
-        flags_register_changes(c, host);
+    flags_register_changes(c, to->reg);
     emit_load16(e, SCRATCH_0, &c->cpu->state.seg[c->in.opnd[1].reg].selector);
     if (host == NO_REGISTER && to->size > 2) {
         emit_store(e, register_slot(c, to->reg), SCRATCH_0);
@@ -319,8 +317,8 @@ static void emit_rdpkru(struct compile *c)
     emit_require(c, &c->cpu->state.cr4, CR4_PKE, true);
     emit_op_register(e, false, 0x85, RCX, RCX); /* TEST */
     interpret_if(c, CC_NE);
-    flags_register_changes(c, RAX);
-    flags_register_changes(c, RDX);
+    flags_register_changes(c, REG_RAX);
+    flags_register_changes(c, REG_RDX);
     emit_load32(e, RAX, &c->cpu->state.pkru);
     emit_constant(e, RDX, 0);
 }
@@ -358,8 +356,8 @@ static void emit_rdtsc(struct compile *c)
     begin(c);
     if (!is_kernel(c))
         emit_require(c, &cpu->state.cr4, CR4_TSD, false);
-    flags_register_changes(c, RAX);
-    flags_register_changes(c, RDX);
+    flags_register_changes(c, REG_RAX);
+    flags_register_changes(c, REG_RDX);
     emit_bytes(e, "\x0f\x31\x48\xc1\xe2\x20\x48\x09\xd0", 9);         /* RDTSC; SHL RDX, 32; OR RAX, RDX */
     emit_op_memory(e, true, 0x2b, RAX, at_absolute(&clock->host));     /* SUB */
     emit_op_memory(e, true, 0x3b, RAX, at_absolute(&clock->window));   /* CMP */
@@ -372,7 +370,7 @@ static void emit_rdtsc(struct compile *c)
     emit_move(e, RDX, RAX);
     emit_bytes(e, "\x48\xc1\xea\x20\x89\xc0", 6);                      /* SHR RDX, 32; MOV EAX, EAX */
     if (c->in.op == OP_RDTSCP) {
-        flags_register_changes(c, RCX);
+        flags_register_changes(c, REG_RCX);
         emit_load32(e, RCX, &cpu->state.tsc_aux);
     }
 }

@@ -67,7 +67,7 @@ void x87_instruction(struct compile *c)
         return;
     }
     if (in->op == OP_FNSTSW && !in->has_mem)
-        flags_register_changes(c, RAX);
+        flags_register_changes(c, REG_RAX);
     unsigned size = copy_memory_size(in, &write);
     struct host_memory at = { 0 };
     if (in->has_mem)
