@@ -28,6 +28,7 @@ enum {
     JUMP_CACHE_ENTRIES = 4096,
     WRITTEN_MAX = 64,                  /* queued writes of other threads; more flush everything       */
     BLOCK_HOT = 4,                     /* runs of a block before it is translated                      */
+    BLOCK_HOT_AGAIN = 16,              /* and before it is translated again, after its translation had to make room */
     USELESS_MAX = 64,                  /* writes to a code page that met no code, until it is given up */
 };
 

@@ -44,6 +44,7 @@ static void put_translator(struct sink *sink, const struct cpu *cpu)
     put(sink, group, "host_bytes", s.host_bytes);
     put(sink, group, "cache_bytes", s.cache_bytes);
     put(sink, group, "flushes", s.flushes);
+    put(sink, group, "evictions", s.evictions);
     put(sink, group, "entries", s.entries);
     put(sink, group, "links", s.links);
     put(sink, group, "tlb_misses", s.misses);

@@ -33,10 +33,7 @@ void uop_warm(struct cpu *cpu, const struct uop *u)
     struct block *b = block_of(u);
     if (--b->heat)
         return b->first(cpu, u);
-    if (!translate_has_room(cpu)) {
-        block_cache_flush(cpu); /* and everything starts over, this block too */
-        return;
-    }
+    translate_make_room(cpu);
     b->uops[0].fn = b->first;
     translate_block(cpu, b);
     return b->uops[0].fn(cpu, u);

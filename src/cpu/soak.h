@@ -18,6 +18,7 @@ struct cpu_soak {
     bool one_entry;          /* translated code's TLB has one entry                                         */
     bool one_block;          /* the code cache has room for one translation                                 */
     uint32_t one_block_every, one_block_for; /* or, where that is too slow, from such a moment on for so many blocks */
+    uint32_t code_bytes;     /* of the code cache, when it is made: 576 KiB and more; 0: as always           */
     bool unlinked;           /* every other link of one translation to another is not made                  */
     bool short_loops;        /* loops inside translated code are left after each round                      */
 };

@@ -29,7 +29,9 @@ static void pages_make(struct guest *g)
         store_le64(g->bytes + 0x3000 + i * 8, (uint64_t)i << 21 | LARGE | PRESENT_WRITE_USER);
 }
 
-void guest_make(struct guest *g, unsigned cpus, unsigned mode)
+void guest_make(struct guest *g, unsigned cpus, unsigned mode) { guest_make_soaked(g, cpus, mode, NULL); }
+
+void guest_make_soaked(struct guest *g, unsigned cpus, unsigned mode, const struct cpu_soak *soak)
 {
     struct err err = { 0 };
     memset(g, 0, sizeof *g);
@@ -39,7 +41,7 @@ void guest_make(struct guest *g, unsigned cpus, unsigned mode)
     g->bytes = mem_block_host(g->ram);
     pages_make(g);
     const char *engine = getenv("CPU_ENGINE"); /* "interpret"; "translate": every block, before it has run; "lockstep": and interpreted as well */
-    g->vm = (struct cpu_vm){ .map = g->map, .cpu_count = cpus, .tsc_hz = 1000000000, .ticks = ticks };
+    g->vm = (struct cpu_vm){ .map = g->map, .cpu_count = cpus, .tsc_hz = 1000000000, .ticks = ticks, .soak = soak };
     g->vm.interpret = engine && !strcmp(engine, "interpret");
     g->vm.lockstep = engine && !strcmp(engine, "lockstep");
     g->vm.verify = engine && strcmp(engine, "interpret") != 0;

@@ -17,6 +17,7 @@ struct guest {
 
 /* cpus: how many; mode: 16, 32 (flat, no paging) or 64 (identity pages of 2 MiB). CPL 0, interrupts off, rip at GUEST_CODE (16: at 0x7c00). */
 void guest_make(struct guest *, unsigned cpus, unsigned mode);
+void guest_make_soaked(struct guest *, unsigned cpus, unsigned mode, const struct cpu_soak *);
 void guest_free(struct guest *);
 /* Puts cpu `index` back into `mode` with rip at `at`. */
 void guest_enter(struct guest *, unsigned index, unsigned mode, uint64_t at);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A program must leave the same registers and memory on the interpreter and on translated code while translations, decoded and translated code are dropped at random, the
- * TLB has one entry, the code cache one block, and kicks come. The 30 minutes with a whole system are tests/boot/soak.py. */
+ * TLB has one entry, the code cache one block or few, and kicks come. The 30 minutes with a whole system are tests/boot/soak.py. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "cpu/soak.h"
+#include "cpu/translate/translate.h"
 #include "guest.h"
 
 enum { DATA = 0x300000, DATA_LEN = 0x8000 };
@@ -31,14 +32,18 @@ GUEST_PROGRAM(soak_program,
 
 struct outcome { uint64_t gpr[16]; uint8_t data[DATA_LEN]; };
 
-static void outcome_of(const char *engine, const struct cpu_soak *soak, struct outcome *out)
+typedef void program_put(struct guest *);
+
+static void put_soak_program(struct guest *g) { GUEST_PUT(g, GUEST_CODE, soak_program); }
+
+/* Runs to HLT. */
+static void outcome_of(const char *engine, const struct cpu_soak *soak, program_put *program, struct outcome *out)
 {
     struct guest g;
     unsigned reason;
     setenv("CPU_ENGINE", engine, 1);
-    guest_make(&g, 1, 64);
-    g.vm.soak = soak;
-    GUEST_PUT(&g, GUEST_CODE, soak_program);
+    guest_make_soaked(&g, 1, 64, soak);
+    program(&g);
     for (unsigned i = 0; i < DATA_LEN; i++)
         g.bytes[DATA + i] = (uint8_t)(i * 37 + i / 256);
     do
@@ -47,6 +52,11 @@ static void outcome_of(const char *engine, const struct cpu_soak *soak, struct o
     assert_int_equal(reason, HY_EXIT_HALT);
     memcpy(out->gpr, g.vm.cpus[0]->state.gpr, sizeof out->gpr);
     memcpy(out->data, g.bytes + DATA, DATA_LEN);
+    struct translate_statistics statistics;
+    translate_statistics_get(g.vm.cpus[0], &statistics);
+    assert_true(statistics.cache_bytes <= (soak && soak->code_bytes ? soak->code_bytes : 32u << 20));
+    if (statistics.translations && soak && soak->code_bytes)
+        assert_true(statistics.evictions > 100);
     guest_free(&g);
 }
 
@@ -60,11 +70,56 @@ static void soaked_engines_agree(void **state)
     };
     static struct outcome wanted, found;
     (void)state;
-    outcome_of("interpret", NULL, &wanted);
+    outcome_of("interpret", NULL, put_soak_program, &wanted);
     for (unsigned i = 0; i < sizeof soaks / sizeof soaks[0]; i++) {
         static const char *const engines[] = { "interpret", "translate", "lockstep" };
         for (unsigned engine = 0; engine < 3; engine++) {
-            outcome_of(engines[engine], &soaks[i], &found);
+            outcome_of(engines[engine], &soaks[i], put_soak_program, &found);
+            if (memcmp(&wanted, &found, sizeof found) != 0)
+                fail_msg("%s, row %u: another outcome", engines[engine], i);
+        }
+    }
+}
+
+/* More code than the cache holds: functions with a loop each, called by a table in random order; most may go on into the next one. */
+GUEST_PROGRAM(large_caller,
+    "mov $0x300000, %ebx; mov $0x200000, %r14d; mov $5000, %r12d; mov $99, %r13d;"
+    "1: mov $6364136223846793005, %rax; imul %rax, %r13; add $12345, %r13; mov %r13, %rax; shr $54, %rax; call *(%r14,%rax,8);"
+    "dec %r12; jnz 1b; hlt");
+GUEST_PROGRAM(large_function,
+    "push %r13; mov %rax, %rcx; add %r13, 8(%rbx,%rax,8); rol $7, %r13; xor 16(%rbx), %r13; mov %r13, (%rbx,%rax,8); mov $3, %ecx;"
+    "2: add %r13, 0x5000(%rbx,%rcx,8); ror $11, %r13; dec %ecx; jnz 2b;"
+    "test $1, %r13b; pop %r13; jnz 3f; add $1, %r13; 3: movzwl 0x5008(%rbx), %edx; add %rdx, 0x4000(%rbx);"
+    "bt $5, %edx; jc 4f; ret; 4:");
+
+enum { FUNCTIONS = 1024, FUNCTION_SPACE = 256, TABLE = 0x200000, FUNCTION_CODE = 0x400000 };
+
+static void put_large_program(struct guest *g)
+{
+    GUEST_PUT(g, GUEST_CODE, large_caller);
+    for (unsigned i = 0; i < FUNCTIONS; i++) {
+        uint64_t at = FUNCTION_CODE + i * FUNCTION_SPACE, end = at + (uint64_t)(large_function_end - large_function);
+        store_le64(g->bytes + TABLE + i * 8, at);
+        memset(g->bytes + at, 0x90, FUNCTION_SPACE); /* to the next function */
+        GUEST_PUT(g, at, large_function);
+        if (i % 4 == 3)
+            g->bytes[end] = 0xc3;
+    }
+}
+
+static void small_cache_forgets_in_parts(void **state)
+{
+    static const struct cpu_soak soaks[] = {
+        { .code_bytes = 0x90000 }, { .code_bytes = 0xc0000 }, { .code_bytes = 0x90000, .unlinked = true, .tlb_every = 50 },
+        { .code_bytes = 0x90000, .code_every = 3000, .request_every = 20, .kick_after = 33 },
+    };
+    static struct outcome wanted, found;
+    (void)state;
+    outcome_of("interpret", NULL, put_large_program, &wanted);
+    for (unsigned i = 0; i < sizeof soaks / sizeof soaks[0]; i++) {
+        static const char *const engines[] = { "translate", "lockstep" };
+        for (unsigned engine = 0; engine < 2; engine++) {
+            outcome_of(engines[engine], &soaks[i], put_large_program, &found);
             if (memcmp(&wanted, &found, sizeof found) != 0)
                 fail_msg("%s, row %u: another outcome", engines[engine], i);
         }
@@ -73,6 +128,6 @@ static void soaked_engines_agree(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(soaked_engines_agree) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(soaked_engines_agree), cmocka_unit_test(small_cache_forgets_in_parts) };
     return cmocka_run_group_tests_name("soak", tests, NULL, NULL);
 }

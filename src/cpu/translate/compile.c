@@ -8,12 +8,13 @@
 uint32_t site_new(struct compile *c, enum site_kind kind)
 {
     struct translator *t = c->t;
-    if (t->site_count == SITES_MAX - 1) {
+    struct region *r = t->filling;
+    if (r->site_end == r->site_limit) {
         c->failed = true;
-        return 0;
+        return r->site_first;
     }
-    t->sites[t->site_count] = (struct site){ .kind = (uint8_t)kind, .uop = c->u->number, .owner = c->to, .x87_last = c->x87_last };
-    return t->site_count++;
+    t->sites[r->site_end] = (struct site){ .kind = (uint8_t)kind, .uop = c->u->number, .owner = c->to, .x87_last = c->x87_last };
+    return r->site_end++;
 }
 
 static void site_note_flags(struct compile *c, uint32_t site)
@@ -583,12 +584,12 @@ static bool is_proved(const struct compile *c)
 struct translation *compile_block(struct cpu *cpu, struct block *b, bool global, bool small)
 {
     struct translator *t = cpu->translator;
-    struct translation *to = &t->records[t->record_count];
+    struct translation *to = &t->records[t->filling->record_end];
     bool wide = engine_key_mode(b->key) == CPU_MODE_64;
     small &= wide;
     struct compile c = { .cpu = cpu, .t = t, .e = &t->emit, .block = b, .to = to, .word = wide ? 8 : 4, .small = small };
     uint8_t *start = t->emit.at;
-    uint32_t sites = t->site_count;
+    uint32_t sites = t->filling->site_end;
     *to = (struct translation){ .block = b, .key_behind = b->key, .start = start, .first_site = sites, .small = small };
     to->live = live_wanted(&c);
     to->global = global;
@@ -598,9 +599,10 @@ struct translation *compile_block(struct cpu *cpu, struct block *b, bool global,
     to->end = t->emit.at;
     if (c.failed || t->emit.full || !to->entry_count || (cpu->vm->verify && !is_proved(&c))) {
         t->emit.at = start;
-        t->site_count = sites;
+        t->emit.full = false;
+        t->filling->site_end = sites;
         return NULL;
     }
-    t->record_count++;
+    t->filling->record_end++;
     return to;
 }

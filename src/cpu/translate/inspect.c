@@ -15,17 +15,17 @@ static unsigned op_at(const struct site *site)
     return insn_decode(b->code + u->offset, u->length, (enum cpu_mode)(b->key & 3), &in) > 0 ? in.op : OP_INVALID;
 }
 
-static void left_add(const struct translator *t, uint64_t by_op[OP_COUNT])
+static void left_add(const struct translator *t, const struct region *r, uint64_t by_op[OP_COUNT])
 {
-    for (uint32_t i = 0; i < t->site_count; i++)
+    for (uint32_t i = r->site_first; i < r->site_end; i++)
         if (t->left[i])
             by_op[op_at(&t->sites[i])] += t->left[i];
 }
 
-void inspect_flush(struct translator *t)
+void inspect_region(struct translator *t, const struct region *r)
 {
-    left_add(t, t->left_by_op);
-    memset(t->left, 0, t->site_count * sizeof *t->left);
+    left_add(t, r, t->left_by_op);
+    memset(t->left + r->site_first, 0, (r->site_end - r->site_first) * sizeof *t->left);
 }
 
 void translate_left_get(const struct cpu *cpu, uint64_t by_op[OP_COUNT])
@@ -34,7 +34,8 @@ void translate_left_get(const struct cpu *cpu, uint64_t by_op[OP_COUNT])
     if (!cpu->translator)
         return;
     memcpy(by_op, cpu->translator->left_by_op, sizeof cpu->translator->left_by_op);
-    left_add(cpu->translator, by_op);
+    for (unsigned i = 0; i < REGIONS; i++)
+        left_add(cpu->translator, &cpu->translator->regions[i], by_op);
 }
 
 /* ---- the map of the code ----------------------------------------------------------------------------------------------------------------------------------------------- */

@@ -45,7 +45,7 @@ void translate_tlb_enter(struct cpu *cpu, unsigned space) { (void)cpu, (void)spa
 void translate_tlb_flush_page(struct cpu *cpu, uint64_t linear) { (void)cpu, (void)linear; }
 uint64_t translate_tsc(struct cpu *cpu) { return cpu_tsc(cpu); }
 void translate_clock_forget(struct cpu *cpu) { (void)cpu; }
-bool translate_has_room(const struct cpu *cpu) { (void)cpu; return false; }
+void translate_make_room(struct cpu *cpu) { (void)cpu; }
 
 bool translate_arm_page(struct cpu *cpu, struct mem_block *memory, size_t offset)
 {

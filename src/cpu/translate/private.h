@@ -28,8 +28,11 @@ enum { SCRATCH_0 = R10, SCRATCH_1 = R11, SCRATCH_2 = R14, GUEST_RSP = R15 };
 
 enum {
     CODE_BYTES = 32 << 20,        /* of the code cache of one vCPU                                  */
+    REGIONS = 16,                 /* equal parts of it, which are evicted one at a time              */
     CODE_BLOCK_MAX = 32 << 10,    /* room that a block's translation always finds                   */
     SITES_MAX = 1 << 19,          /* the last is the one of `found`                                  */
+    SITES_BLOCK_MAX = 4096,       /* as CODE_BLOCK_MAX                                               */
+    RECORDS_MAX = SITES_MAX / 4,
     SITE_BY_CALL = SITES_MAX,     /* left by leave_call: translate_state.left_at tells                */
     ENTRIES_MAX = 8,              /* of one translation: its start, and behind what E0 did for it   */
     SEGMENT_MIN = 3,              /* instructions between two that E0 does, to be worth an entry    */
@@ -118,10 +121,19 @@ struct shared_code {
 enum { KEPT_MAX = 256 };
 struct fast_kept { uint32_t count, quiet /* turns without a fill */, slot[KEPT_MAX]; struct fast_tlb entry[KEPT_MAX]; };
 
+/* A part of the code cache, and of its sites and records: [first, end) are in use, in the order of their code, up to limit. */
+struct region {
+    uint8_t *start, *end;
+    uint8_t *at;                       /* behind its last translation; of the one being filled, emit.at is */
+    uint32_t site_first, site_end, site_limit;
+    uint32_t record_first, record_end, record_limit;
+};
+
 struct translator {
     struct code_memory memory;
     struct emit emit;
-    uint8_t *code_start;               /* behind the thunks                                          */
+    struct region regions[REGIONS];    /* behind the thunks: a ring                                  */
+    struct region *filling;
     uint8_t *leave;                    /* thunk: jump there with the site's number in SCRATCH_0        */
     uint8_t *leave_call;               /* thunk: call it; the site is the one with that call. Shorter, and slower: the host takes its RET for another  */
     uint8_t *leave_stored;             /* the same with the number in translate_state.site              */
@@ -130,11 +142,9 @@ struct translator {
     uint8_t *found;                    /* stub: leaves by the SITE_FOUND                              */
     void (*enter)(const void *code);   /* thunk: runs translated code until it leaves                */
     void (*enter_vectors)(const void *code), (*enter_x87)(const void *code);
-    struct site *sites;
-    uint32_t site_count;
+    struct site *sites;                /* SITES_MAX                                                  */
     struct { uint32_t stub, site; } *left_cache; /* of the sites last left by calls: LEFT_CACHE entries, by the place of the call */
-    struct translation *records;       /* bump allocated                                             */
-    uint32_t record_count, record_max;
+    struct translation *records;       /* RECORDS_MAX                                                */
     struct site *link;                 /* just left by it; to be joined with what runs next          */
     uint64_t link_rip;
     uint64_t features[4];              /* of the host, as struct cpu's                               */
@@ -163,6 +173,19 @@ static inline _Atomic uint8_t *fast_tlb_flags(const struct fast_tlb *f) { return
 /* translator.c: what 32-bit code needs before it is entered. */
 void translate_cut_registers(struct cpu *);
 
+/* translator.c: every link to it and from it is undone. Its block is E0's again (its first micro-operation, too). */
+void translation_unlink(struct translator *, struct translation *);
+void translation_take_out(struct block *);
+
+/* region.c: divides the memory from emit.at on; forgets everything, without a word to anybody. */
+void regions_make(struct translator *);
+void regions_empty(struct translator *);
+uint64_t regions_bytes(const struct translator *);
+/* Behind the translation's last site. */
+uint32_t sites_end(const struct translator *, const struct translation *of);
+/* The translation that this code, in the writable view, is of. */
+const struct translation *translation_at(const struct translator *, const uint8_t *code);
+
 /* thunks.c: the code that enters and leaves translated code. */
 void thunks_emit(struct cpu *);
 void shared_emit(struct cpu *);
@@ -178,8 +201,8 @@ bool x87_is_masked(const struct cpu *);
 void x87_to_image(struct cpu *);
 void x87_from_image(struct cpu *);
 
-/* inspect.c: before the sites go; when the translation of the block at rip was made, whose code begins at `start` (writable view) and ends at emit.at. */
-void inspect_flush(struct translator *);
+/* inspect.c: before the sites of a region go; when the translation of the block at rip was made, whose code begins at `start` (writable view) and ends at emit.at. */
+void inspect_region(struct translator *, const struct region *);
 void inspect_made(struct cpu *, const uint8_t *start, uint64_t rip, const struct translation *);
 
 /* compile.c: the whole of a block; `global`: changes of what is not global are nothing to its code. NULL: nothing worth it, or no room (then emit.full). */

@@ -137,5 +137,4 @@ void thunks_emit(struct cpu *cpu)
     emit_constant(&t->emit, SCRATCH_0, SITES_MAX - 1);
     emit_patch(emit_jump(&t->emit), t->leave);
     shared_emit(cpu);
-    t->code_start = t->emit.at;
 }

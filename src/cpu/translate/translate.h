@@ -24,6 +24,7 @@ struct translate_statistics {
     uint64_t cache_bytes;                                            /* in use now                                  */
     uint64_t remade;                                                 /* of the translations, second ones of their blocks */
     uint64_t flushes;                                                /* of the whole code cache                     */
+    uint64_t evictions;                                              /* of a part of it                             */
     uint64_t entries;                                                /* of translated code from the interpreter     */
     uint64_t links;                                                  /* of one translation to another               */
     uint64_t refused;                                                /* by the verifier: 0 unless the translator is wrong */
@@ -41,8 +42,8 @@ void translate_statistics_get(const struct cpu *, struct translate_statistics *o
 /* How often translated code left an instruction to E0, by enum insn_op. */
 void translate_left_get(const struct cpu *, uint64_t by_op[OP_COUNT]);
 
-/* Whether there is room for the translation of any one block; else translate_flush() makes some. */
-bool translate_has_room(const struct cpu *);
+/* Makes room for the translation of any one block, where need be by forgetting the oldest ones; their blocks are as they were before. */
+void translate_make_room(struct cpu *);
 /* Gives the block a translation if that is possible and worth it. */
 void translate_block(struct cpu *, struct block *);
 /* Runs from micro-operation `number` of the block, which has an entry there. Answers the micro-operation, of whatever block, that E0 must do next by its own handler, with

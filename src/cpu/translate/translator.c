@@ -2,7 +2,7 @@
 /* translator.c - the life of translations: made, entered, left, linked, forgotten; and the fast TLB that they use. See translate.h and private.h.
  *
  * What is trusted: nothing of the guest. Translated code reaches guest memory by addends of the fast TLB alone, and these come from the engine's TLB.
- * Limits: CODE_BYTES of code and SITES_MAX places to leave it for a vCPU; when either is used up everything is translated anew as it is needed.
+ * Limits: CODE_BYTES of code, SITES_MAX places to leave it and RECORDS_MAX translations for a vCPU; when one is used up the oldest go (region.c).
  * Locking: owner's thread; translate_arm_page() touches other vCPUs' fast TLBs while they stand still.
  */
 #include <stdlib.h>
@@ -37,13 +37,13 @@ static const char *translator_make(struct cpu *cpu, struct translator *t)
     if (!is_low(cpu))
         return no_low_memory;
     struct code_memory *memory = &cpu->vm->code[cpu->index];
-    const char *why = memory->size ? NULL : code_memory_new(memory, CODE_BYTES);
+    uint32_t bytes = cpu->vm->soak && cpu->vm->soak->code_bytes ? cpu->vm->soak->code_bytes : CODE_BYTES;
+    const char *why = memory->size ? NULL : code_memory_new(memory, bytes);
     if (why)
         return why;
     t->memory = *memory;
-    t->record_max = SITES_MAX / 4;
     t->sites = pages_alloc(SITES_MAX * sizeof *t->sites); /* most of it never touched */
-    t->records = pages_alloc(t->record_max * sizeof *t->records);
+    t->records = pages_alloc(RECORDS_MAX * sizeof *t->records);
     t->left = pages_alloc(SITES_MAX * sizeof *t->left);
     t->jumps_evicted = pages_alloc(JUMPS_EVICTED * sizeof *t->jumps_evicted);
     t->jumps_filled = pages_alloc(FAST_JUMP_ENTRIES * sizeof *t->jumps_filled);
@@ -59,7 +59,7 @@ static void translator_destroy(struct translator *t)
 {
     pages_free(t->sites, SITES_MAX * sizeof *t->sites);
     pages_free(t->left, SITES_MAX * sizeof *t->left);
-    pages_free(t->records, t->record_max * sizeof *t->records);
+    pages_free(t->records, RECORDS_MAX * sizeof *t->records);
     pages_free(t->jumps_evicted, JUMPS_EVICTED * sizeof *t->jumps_evicted);
     pages_free(t->jumps_filled, FAST_JUMP_ENTRIES * sizeof *t->jumps_filled);
     pages_free(t->left_cache, LEFT_CACHE * sizeof *t->left_cache);
@@ -90,6 +90,7 @@ int translate_new(struct cpu *cpu, const char **why, struct err *err)
     t->clocked = cpu->vm->cpu_count == 1 && !cpu->vm->lockstep && host_ticks_steadily();
     t->emit = (struct emit){ .at = t->memory.write, .end = t->memory.write + t->memory.size, .run = t->memory.run - t->memory.write };
     thunks_emit(cpu);
+    regions_make(t);
     for (unsigned set = 0; set < FAST_TLB_SETS; set++) { /* where page 0 could match, by its own number or from the page before; the others need no filling */
         entry_drop(&cpu->translate.tlb[set][0]);
         entry_drop(&cpu->translate.tlb[set][FAST_TLB_ENTRIES - 1]);
@@ -113,7 +114,7 @@ void translate_statistics_get(const struct cpu *cpu, struct translate_statistics
     if (!cpu->translator)
         return;
     *out = cpu->translator->statistics;
-    out->cache_bytes = (uint64_t)(cpu->translator->emit.at - cpu->translator->memory.write);
+    out->cache_bytes = regions_bytes(cpu->translator);
 }
 
 static void jumps_clear(struct cpu *cpu)
@@ -130,11 +131,10 @@ void translate_flush(struct cpu *cpu)
     struct translator *t = cpu->translator;
     if (!t)
         return;
-    inspect_flush(t);
+    for (unsigned i = 0; i < REGIONS; i++)
+        inspect_region(t, &t->regions[i]);
     memset(t->left_cache, 0, LEFT_CACHE * sizeof *t->left_cache);
-    t->emit.at = t->code_start;
-    t->emit.full = false;
-    t->site_count = t->record_count = 0;
+    regions_empty(t);
     t->link = NULL;
     t->statistics.flushes++;
     jumps_clear(cpu);
@@ -299,12 +299,6 @@ static bool tlb_fill(struct cpu *cpu, const struct site *site, const struct uop 
 
 static uint8_t *code_at(const struct translator *t, uint32_t offset) { return t->memory.write + offset; }
 
-/* Behind the translation's last site. */
-static uint32_t sites_end(const struct translator *t, const struct translation *of)
-{
-    return of + 1 < t->records + t->record_count ? of[1].first_site : t->site_count;
-}
-
 static uint32_t left_slot(uint32_t stub) { return (stub ^ stub >> 14) & (LEFT_CACHE - 1); }
 
 enum { CALL = 0xe8, JMP = 0xe9, CALL_BYTES = 5 };
@@ -383,9 +377,13 @@ static struct fast_jump *jump_evicted(const struct translator *t, uint64_t rip)
 }
 
 /* Two address spaces that run the same program take turns in an entry. */
-static void jump_store(struct translator *t, struct fast_jump *j, const struct fast_jump *new)
+static void jump_store(struct cpu *cpu, const struct fast_jump *new)
 {
-    if (j->tag && (j->rip != new->rip || j->tag != new->tag))
+    struct translator *t = cpu->translator;
+    struct fast_jump *j = &cpu->translate.jumps[new->rip & (FAST_JUMP_ENTRIES - 1)];
+    if (!j->tag)
+        t->jumps_filled[t->jumps_count++] = (uint32_t)(j - cpu->translate.jumps);
+    else if (j->rip != new->rip || j->tag != new->tag)
         *jump_evicted(t, j->rip) = *j;
     *j = *new;
 }
@@ -403,7 +401,7 @@ static const uint8_t *jump_find(struct cpu *cpu, uint64_t rip, bool global)
         struct fast_jump found = *jump_evicted(t, rip);
         if (found.rip != rip || found.tag != tag)
             return NULL;
-        jump_store(t, j, &found);
+        jump_store(cpu, &found);
     }
     cpu->translate.page = j->page;
     cpu->translate.flags = cc_arith(cpu);
@@ -435,12 +433,26 @@ static void jump_put(struct cpu *cpu, const struct translation *to)
     uint64_t rip = cpu->state.rip;
     if (!to->saved)
         return;
-    struct fast_jump *j = &cpu->translate.jumps[rip & (FAST_JUMP_ENTRIES - 1)];
-    if (!j->tag)
-        t->jumps_filled[t->jumps_count++] = (uint32_t)(j - cpu->translate.jumps);
     bool global = cpu->state.cpl < 3 && is_global(cpu, rip);
     uintptr_t code = (uintptr_t)((t->lockstep ? t->found : to->saved) + t->emit.run);
-    jump_store(t, j, &(struct fast_jump){ rip, global ? cpu->translate.kernel_tag : cpu->fetch_tag, code, rip & TLB_PAGE_MASK });
+    jump_store(cpu, &(struct fast_jump){ rip, global ? cpu->translate.kernel_tag : cpu->fetch_tag, code, rip & TLB_PAGE_MASK });
+}
+
+void translation_unlink(struct translator *t, struct translation *to)
+{
+    while (to->incoming)
+        site_unlink(t, to->incoming);
+    for (uint32_t i = to->first_site, end = sites_end(t, to); i < end; i++)
+        site_unlink(t, &t->sites[i]); /* so that nobody writes into what follows */
+}
+
+void translation_take_out(struct block *b)
+{
+    const struct translation *to = b->translation;
+    for (unsigned i = 0; i < to->entry_count; i++)
+        if (to->entry[i].uop || !b->dead)
+            b->uops[to->entry[i].uop].fn = to->entry[i].handler;
+    b->translation = NULL;
 }
 
 void translate_forget(struct cpu *cpu, struct block *b)
@@ -449,10 +461,7 @@ void translate_forget(struct cpu *cpu, struct block *b)
     struct translation *to = b->translation;
     if (!t || !to || !to->saved)
         return;
-    while (to->incoming)
-        site_unlink(t, to->incoming);
-    for (uint32_t i = to->first_site, end = sites_end(t, to); i < end; i++)
-        site_unlink(t, &t->sites[i]); /* so that nobody writes into what follows */
+    translation_unlink(t, to);
     to->dead = true;
     t->left_cache[left_slot((uint32_t)(to->saved - t->memory.write))].stub = 0;
     put_leave_call(t, to->saved); /* an indirect branch may still know it */
@@ -478,16 +487,19 @@ static void make(struct cpu *cpu, struct block *b, uint64_t rip, bool global, bo
     t->statistics.translations++;
 }
 
-/* Compiles the block at rip again. */
+/* Compiles the block at rip again. What the caller knows of translations and sites is void. */
 static void remake(struct cpu *cpu, struct translation *to, uint64_t rip, bool global, bool small)
 {
     struct block *b = to->block;
-    if (b->dead || b->translation != to || !translate_has_room(cpu))
+    if (b->dead || b->translation != to)
         return;
-    translate_forget(cpu, b);
-    for (unsigned i = 0; i < to->entry_count; i++)
-        b->uops[to->entry[i].uop].fn = to->entry[i].handler;
-    b->translation = NULL;
+    translate_make_room(cpu);
+    if (b->translation) {
+        translate_forget(cpu, b);
+        translation_take_out(b);
+    } else { /* it was one of those that had to go */
+        b->uops[0].fn = b->first;
+    }
     cpu->translator->statistics.remade++;
     make(cpu, b, rip, global, small); /* no fetch, which might fault */
 }
@@ -513,19 +525,22 @@ static void note_straddles(struct cpu *cpu, struct translation *to)
     remake_large(cpu, to);
 }
 
-/* A sample was taken in it: it runs often. */
-static bool note_sample(struct cpu *cpu, struct translation *to)
+/* Whether a sample is due. */
+static bool take_sample(struct cpu *cpu)
 {
     struct translator *t = cpu->translator;
     if (cpu->translate.samples >= 0)
         return false;
     t->random = t->random * 1664525 + 1013904223;
     cpu->translate.samples = (int32_t)(SAMPLE_PERIOD / 2 + (t->random >> 16) % SAMPLE_PERIOD);
-    if (t->lockstep) /* which would compare undefined flags in the middle of a round of a loop */
-        return false;
+    return !t->lockstep; /* which would compare undefined flags in the middle of a round of a loop */
+}
+
+/* A sample was taken in it: it runs often. */
+static void note_sample(struct cpu *cpu, struct translation *to)
+{
     if (to->small)
         remake_large(cpu, to);
-    return true;
 }
 
 /* ---- in and out ------------------------------------------------------------------------------------------------------------------------------------------------------- */
@@ -539,14 +554,6 @@ void translate_block(struct cpu *cpu, struct block *b)
         s->guest_instructions += b->count;
         s->guest_bytes += b->bytes;
     }
-}
-
-bool translate_has_room(const struct cpu *cpu)
-{
-    const struct translator *t = cpu->translator;
-    if (t->record_count && cpu_soak_has_one_block(cpu))
-        return false;
-    return t->emit.end - t->emit.at >= CODE_BLOCK_MAX && SITES_MAX - t->site_count >= CODE_BLOCK_MAX / 8 && t->record_count < t->record_max;
 }
 
 translate_handler *translate_handler_of(const struct uop *u)
@@ -590,20 +597,6 @@ static void run(struct cpu *cpu, const uint8_t *code, enum live live)
     }
 }
 
-/* The translation that the offset lies in: records are in the order of their code. */
-static const struct translation *translation_at(const struct translator *t, uint32_t offset)
-{
-    uint32_t low = 0, high = t->record_count;
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-        if ((uint32_t)(t->records[middle].start - t->memory.write) <= offset)
-            low = middle;
-        else
-            high = middle;
-    }
-    return &t->records[low];
-}
-
 /* By which site translated code was left. NULL: by the call in place of a dead translation's start, whose block is *dead. */
 static struct site *site_left(struct cpu *cpu, struct block **dead)
 {
@@ -614,7 +607,7 @@ static struct site *site_left(struct cpu *cpu, struct block **dead)
     uint32_t slot = left_slot(stub);
     if (t->left_cache[slot].stub == stub)
         return &t->sites[t->left_cache[slot].site];
-    const struct translation *from = translation_at(t, stub);
+    const struct translation *from = translation_at(t, code_at(t, stub));
     *dead = from->block;
     if (from->dead && code_at(t, stub) == from->saved)
         return NULL;
@@ -644,6 +637,26 @@ static const struct uop *interpret_at(struct cpu *cpu, const struct site *site)
     return &b->uops[site->uop];
 }
 
+static const struct uop *leave_at(struct cpu *cpu, const struct site *site)
+{
+    struct translator *t = cpu->translator;
+    t->statistics.left_interpret++;
+    t->left[site - t->sites]++;
+    return interpret_at(cpu, site);
+}
+
+/* E0's instruction after a miss that is its own affair, or in whose place a sample was taken. NULL: the entry is filled. Afterwards the site may be gone. */
+static const struct uop *leave_for_miss(struct cpu *cpu, struct site *site)
+{
+    struct translation *to = site->owner;
+    bool sampled = take_sample(cpu);
+    if (!sampled && tlb_fill(cpu, site, interpret_at(cpu, site)))
+        return NULL;
+    const struct uop *u = leave_at(cpu, site);
+    (sampled ? note_sample : note_straddles)(cpu, to);
+    return u;
+}
+
 /* The upper halves of registers do not outlast a switch to 32-bit code (SDM vol. 1, 3.4.1.1). */
 void translate_cut_registers(struct cpu *cpu)
 {
@@ -664,6 +677,7 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
         return &b->uops[number]; /* an instruction may trap: the host must not */
     if (!number && wants_global(cpu, to)) {
         remake(cpu, to, cpu->state.rip, true, to->small);
+        link = NULL; /* perhaps it is gone */
         to = b->translation;
         if (!to || !to->global || b->uops[0].fn != uop_translated)
             return b->uops;
@@ -679,6 +693,7 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
     cpu->translate.flags = cc_arith(cpu);
     t->statistics.entries++;
     const uint8_t *code = entry_of(to, number);
+    const struct uop *next;
     for (;;) {
         run(cpu, code, live_for(cpu, to));
         struct block *dead = NULL;
@@ -702,9 +717,10 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
             t->link = site;
             return NULL;
         case SITE_LEAVE:
-            note_sample(cpu, to);
             cpu->state.rip = rip_of(cpu, cpu->translate.page + (uint64_t)(int64_t)site->target);
             t->statistics.left_request++;
+            if (take_sample(cpu))
+                note_sample(cpu, to);
             return NULL;
         case SITE_FOUND:
             cpu->state.rip = cpu->translate.linear;
@@ -713,14 +729,10 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
                 continue;
             return NULL;
         case SITE_READ: case SITE_WRITE:
-            if (note_sample(cpu, to))
-                break;
-            if (tlb_fill(cpu, site, interpret_at(cpu, site))) {
-                code = code_at(t, site->resume);
-                continue;
-            }
-            note_straddles(cpu, to);
-            break;
+            code = code_at(t, site->resume);
+            if ((next = leave_for_miss(cpu, site)))
+                return next;
+            continue;
         default: break;
         }
         const uint8_t *returned = site->pop ? jump_return(cpu, site) : NULL;
@@ -728,8 +740,6 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
             code = returned;
             continue;
         }
-        t->statistics.left_interpret++;
-        t->left[site - t->sites]++;
-        return interpret_at(cpu, site);
+        return leave_at(cpu, site);
     }
 }

@@ -617,7 +617,7 @@ static void find_ways_in(struct verify *v)
         mark(v, v->label, ways[i]);
     for (unsigned i = 0; i < to->entry_count; i++)
         mark(v, v->label, to->entry[i].code);
-    for (uint32_t i = to->first_site; i < t->site_count; i++)
+    for (uint32_t i = to->first_site; i < t->filling->site_end; i++)
         if (t->sites[i].kind == SITE_READ || t->sites[i].kind == SITE_WRITE)
             mark(v, v->resume, t->memory.write + t->sites[i].resume);
 }

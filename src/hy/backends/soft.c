@@ -171,9 +171,9 @@ static void soft_vm_free(hyb_vm *vm)
     free(vm);
 }
 
-/* HY_VM_SOAK. One block of translated code at a time is too slow for a system, but for moments. */
+/* HY_VM_SOAK. One block of translated code at a time is too slow for a system, but for moments; its code is several MiB. */
 static const struct cpu_soak soak = {.tlb_every = 512, .code_every = 20000, .request_every = 64, .interrupt_every = 1024,
-                                     .one_entry = true, .one_block_every = 1 << 16, .one_block_for = 20000, .unlinked = true};
+                                     .one_entry = true, .code_bytes = 1 << 20, .one_block_every = 1 << 16, .one_block_for = 20000, .unlinked = true};
 
 static hy_err soft_vm_new(hyb *b, const struct hy_vm_cfg *cfg, struct mem_map *map, hyb_vm **out)
 {
