@@ -290,6 +290,13 @@ struct host_memory access_operand(struct compile *c, const struct insn *in, unsi
     return lookup_alone(c, retry, base, disp, size, write);
 }
 
+struct host_memory access_scratch(struct compile *c, uint8_t *retry, unsigned size)
+{
+    access_scratch_changes(c, SCRATCH_1);
+    access_scratch_changes(c, SCRATCH_2);
+    return c->small ? call_alone(c, retry, SCRATCH_1, 0, size, false, false) : lookup_alone(c, retry, SCRATCH_1, 0, size, false);
+}
+
 struct host_memory access_bit_string(struct compile *c, const struct insn *in, bool write)
 {
     struct emit *e = c->e;

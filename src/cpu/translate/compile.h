@@ -76,6 +76,8 @@ bool access_is_possible(const struct compile *, const struct insn *);
 struct host_memory access_operand(struct compile *, const struct insn *, unsigned size, bool write, bool aligned);
 /* The same at host register + disp (a guest register's, or SCRATCH_1). */
 struct host_memory access_at(struct compile *, struct member, int base, int32_t disp, unsigned size, bool write);
+/* The same, read, at SCRATCH_1, which is ready since `retry`; flags are saved. */
+struct host_memory access_scratch(struct compile *, uint8_t *retry, unsigned size);
 /* The word of a bit string that holds the bit that opnd[1] says; leaves SCRATCH_0 free. */
 struct host_memory access_bit_string(struct compile *, const struct insn *, bool write);
 /* In a small translation: makes the flags ready for a call of shared code, and answers whether that is to keep RFLAGS. */

@@ -36,6 +36,7 @@ struct translate_state {
     uint64_t linear;        /* of the access that missed; of a branch's target                        */
     uint64_t temporary;
     uint64_t pushed, kept_rax; /* shared.c                                                            */
+    uint64_t frame[5];      /* what IRET takes off the stack                                           */
     uint64_t addends[TRANSLATE_GROUPS];
     struct translate_clock clock;
     uint64_t host_stack;    /* of whoever called translated code                                      */

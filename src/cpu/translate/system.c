@@ -4,7 +4,7 @@
  * Each has the state that exec_system() (../system.c, ../syscall.c, ../control.c) would leave. What is not so plain - an interrupt waits while IF opens, a flag changes on which
  * the mode depends, an address is not canonical, CR4 forbids - is E0's, with nothing changed before. Whether the CPL is 0 is known from the block's key, and what a change of
  * CPL or AC makes of the key too: so the derived state (rights, TLB, key, tags) is stored as constants.
- * A block ends behind what changes the key: STAC, CLAC, SYSCALL, SYSRET. Spec: SDM volume 2, and volume 3, 5.8.8. */
+ * A block ends behind what changes the key: STAC, CLAC, SYSCALL, SYSRET, IRET. Spec: SDM volume 2, and volume 3, 5.8.8. */
 #include "cpu/translate/compile.h"
 
 enum { FLAT_CODE64 = 0xa09b, FLAT_DATA = 0xc093 }; /* attributes, as in ../syscall.c */
@@ -41,6 +41,7 @@ bool system_is_possible(const struct compile *c, const struct insn *in)
     case OP_SWAPGS: case OP_CLI: case OP_STAC: case OP_CLAC: return is_kernel(c);
     case OP_STI: return is_kernel(c) && c->u->number + 1u < c->block->count; /* the instruction in its shadow must be there */
     case OP_SYSRET: return is_kernel(c) && in->opsize == 8;
+    case OP_IRET: return is_kernel(c) && in->opsize == 8 && engine_key_rights(c->block->key) == TLB_SUPERVISOR_SMAP; /* as which the GDT is read */
     case OP_SYSCALL: return is_user(c);
     case OP_PUSHF: case OP_POPF: return is_wide_stack(in) && (is_user(c) || is_kernel(c));
     case OP_MOV_CR: return is_kernel(c) && cr_is_possible(in);
@@ -480,6 +481,109 @@ static void emit_sysret(struct compile *c)
     branch_to_found(c, &cpu->fetch_tag);
 }
 
+/* ---- IRET to a user's 64-bit code: flat segments of the GDT, the stack's below the code's, as SYSRET has them ------------------------------------------------------------ */
+
+enum { FRAME_RIP, FRAME_CS, FRAME_RFLAGS, FRAME_RSP, FRAME_SS, FRAME_WORDS };
+/* Their descriptors (SDM vol. 3, 3.4.5): present, accessed, DPL 3. */
+static const uint64_t user_data_descriptor = UINT64_C(0x00cff3000000ffff), user_code_descriptor = UINT64_C(0x00affb000000ffff);
+
+static void emit_take_frame(struct compile *c)
+{
+    struct emit *e = c->e;
+    struct host_memory at = access_at(c, (struct member){ NULL, 0 }, GUEST_RSP, 0, FRAME_WORDS * 8, false);
+    for (unsigned i = 0; i < FRAME_WORDS; i++, at.disp += 8) {
+        emit_load(e, SCRATCH_0, at);
+        emit_store(e, at_absolute(&c->cpu->translate.frame[i]), SCRATCH_0);
+    }
+}
+
+/* E0, unless both selectors are of the GDT, not null, with RPL 3, CS's next to SS's, and inside the limit. */
+static void emit_require_selectors(struct compile *c)
+{
+    struct emit *e = c->e;
+    const uint64_t *frame = c->cpu->translate.frame;
+    emit_load16(e, SCRATCH_0, &frame[FRAME_SS]);
+    emit_load16(e, SCRATCH_1, &frame[FRAME_CS]);
+    emit_op_memory(e, false, 0x8d, SCRATCH_2, at_base(SCRATCH_0, 8)); /* LEA */
+    emit_op_register(e, false, 0x3b, SCRATCH_2, SCRATCH_1);           /* CMP */
+    interpret_if(c, CC_NE);
+    emit_op_memory(e, false, 0x8d, SCRATCH_2, at_base(SCRATCH_1, 4));
+    emit_op_memory(e, false, 0x3b, SCRATCH_2, at_absolute(&c->cpu->state.gdtr.limit));
+    interpret_if(c, CC_A);
+    emit_immediate(e, OP_IMM_CMP, SCRATCH_0, 8);
+    interpret_if(c, CC_B);
+    emit_immediate(e, OP_IMM_AND, SCRATCH_0, 7);
+    emit_immediate(e, OP_IMM_CMP, SCRATCH_0, 3);
+    interpret_if(c, CC_NE);
+}
+
+static void emit_require_descriptors(struct compile *c)
+{
+    struct emit *e = c->e;
+    uint8_t *retry = e->at;
+    emit_load16(e, SCRATCH_1, &c->cpu->translate.frame[FRAME_SS]);
+    emit_op_memory(e, true, 0x03, SCRATCH_1, at_absolute(&c->cpu->state.gdtr.base)); /* ADD */
+    emit_add_to(e, SCRATCH_1, SCRATCH_1, -3);
+    struct host_memory at = access_scratch(c, retry, 16);
+    emit_constant(e, SCRATCH_0, user_data_descriptor);
+    emit_op_memory(e, true, 0x3b, SCRATCH_0, at);
+    interpret_if(c, CC_NE);
+    at.disp += 8;
+    emit_constant(e, SCRATCH_0, user_code_descriptor);
+    emit_op_memory(e, true, 0x3b, SCRATCH_0, at);
+    interpret_if(c, CC_NE);
+}
+
+/* E0, unless DS, ES, FS and GS are null: others may have to go (SDM vol. 3, 5.8.6). */
+static void emit_require_null(struct compile *c)
+{
+    static const uint8_t data[] = { SEG_ES, SEG_DS, SEG_FS, SEG_GS };
+    struct emit *e = c->e;
+    for (unsigned i = 0; i < ARRAY_LEN(data); i++) {
+        emit_load16(e, i ? SCRATCH_1 : SCRATCH_0, &c->cpu->state.seg[data[i]].selector);
+        if (i)
+            emit_op_register(e, false, 0x0b, SCRATCH_0, SCRATCH_1); /* OR */
+    }
+    emit_op_register(e, false, 0xf7, 0, SCRATCH_0); /* TEST */
+    emit_u32(e, 0xfffc);
+    interpret_if(c, CC_NE);
+}
+
+static void emit_iret(struct compile *c)
+{
+    const uint32_t taken = FLAGS_ARITH | FLAG_IF | FLAG_DF | FLAG_IOPL | FLAG_VIF | FLAG_VIP | FLAG_ID; /* RF: nobody sees it while no breakpoint is enabled */
+    struct emit *e = c->e;
+    struct cpu *cpu = c->cpu;
+    struct cpu_state *s = &cpu->state;
+    const uint64_t *frame = cpu->translate.frame;
+    x87_store_pointer(c);
+    begin(c);
+    c->recipe.kind = RECIPE_NONE;
+    emit_take_frame(c);
+    emit_require(c, &s->rflags, FLAG_NT, false);
+    emit_require(c, &s->dr[7], 0xff, false);
+    emit_require(c, &frame[FRAME_RFLAGS], FLAG_TF | FLAG_NT | FLAG_AC, false);
+    emit_require_calm(c);
+    emit_require_selectors(c);
+    emit_require_descriptors(c);
+    emit_require_null(c);
+    emit_load(e, SCRATCH_0, at_absolute(&frame[FRAME_RIP]));
+    emit_require_canonical(c, SCRATCH_0, SCRATCH_1);
+    flags_register_changes(c, GUEST_RSP);
+    emit_load(e, GUEST_RSP, at_absolute(&frame[FRAME_RSP]));
+    emit_load32(e, SCRATCH_0, &frame[FRAME_RFLAGS]);
+    emit_take_rflags(c, taken);
+    emit_load16(e, SCRATCH_1, &frame[FRAME_SS]);
+    emit_segment(c, SEG_SS, SCRATCH_1, FLAT_DATA | 3 << SEG_DPL_SHIFT);
+    emit_load16(e, SCRATCH_1, &frame[FRAME_CS]);
+    emit_segment(c, SEG_CS, SCRATCH_1, FLAT_CODE64 | 3 << SEG_DPL_SHIFT);
+    emit_store_constant8(e, &s->nmi_blocked, 0);
+    emit_store_constant8(e, &s->cpl, 3);
+    emit_mode(c, key_with(c->block->key, TLB_USER));
+    emit_load(e, SCRATCH_1, at_absolute(&frame[FRAME_RIP]));
+    branch_to_found(c, &cpu->fetch_tag);
+}
+
 /* ---- all ---------------------------------------------------------------------------------------------------------------------------------------------------------------- */
 
 void system_instruction(struct compile *c)
@@ -500,6 +604,7 @@ void system_instruction(struct compile *c)
     case OP_PAUSE:   break;
     case OP_SYSCALL: emit_syscall(c); break;
     case OP_SYSRET:  emit_sysret(c); break;
+    case OP_IRET:    emit_iret(c); break;
     default:         emit_bit(c); break;
     }
 }

@@ -141,7 +141,7 @@ static bool may_write(const struct cpu *cpu, uint64_t address, unsigned size)
         IS_IN(t->x87_image) || IS_IN(t->samples) || IS_IN(t->pushed) || IS_IN(t->kept_rax))
         return false;
     const struct cpu_state *s = &cpu->state;
-    if (IS_IN(s->rflags) || IS_IN(s->cpl) || IS_IN(s->seg[SEG_CS]) || IS_IN(s->seg[SEG_SS]) || IS_IN(s->seg[SEG_FS].base) ||
+    if (IS_IN(s->rflags) || IS_IN(s->cpl) || IS_IN(s->nmi_blocked) || IS_IN(s->seg[SEG_CS]) || IS_IN(s->seg[SEG_SS]) || IS_IN(s->seg[SEG_FS].base) ||
         IS_IN(s->seg[SEG_GS].base) || IS_IN(s->kernel_gs_base))
         return true; /* system.c: the guest's own state, which says nothing of the host's memory */
     return IS_IN(cpu->state.gpr) || IS_IN(cpu->state.vec) || IS_IN(cpu->state.mxcsr) || IS_IN(cpu->state.x87) || is_inside(address, size, t, offsetof(struct translate_state, tlb));
