@@ -42,7 +42,8 @@ struct diff_regs {
 struct diff_case {
     struct diff_regs regs;
     uint64_t seed, number;
-    uint64_t memory_seed;      /* of the initial data */
+    const struct line *lines;  /* the generator's, and which of them the initial data is made of; NULL: zeros */
+    uint64_t memory_seed;
     uint64_t patch_at;         /* and what an instruction must find there: far pointers, stack frames */
     uint8_t patch_len, patch[PATCH_MAX];
     uint8_t mode;              /* CPU_MODE_32 or CPU_MODE_64 */
@@ -111,11 +112,11 @@ uint32_t host_mxcsr_mask(const struct host *, const struct diff_result *native);
 struct generator;
 
 /* What to test: only the operation whose name is `only` (NULL: all), only code size `mode` (-1: both), only what the host draws. */
-struct generator *generator_new(const struct host *, const char *only, int mode);
+struct generator *generator_new(const struct host *, const char *only, int mode, uint64_t seed);
 void generator_free(struct generator *);
 /* How many opcode rows it draws from. */
 unsigned generator_rows(const struct generator *);
-void generate_case(const struct generator *, uint64_t seed, uint64_t number, struct diff_case *out);
+void generate_case(const struct generator *, uint64_t number, struct diff_case *out); /* good as long as the generator */
 /* The initial bytes of the data pages and the constant page (DATA_SIZE + CONST_SIZE). */
 void fill_memory(const struct diff_case *, uint8_t *out);
 

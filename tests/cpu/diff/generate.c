@@ -20,9 +20,15 @@ struct candidate {
 
 enum { CANDIDATES_MAX = 4096 };
 
+/* Memory is filled with lines drawn from many: to draw each anew took more time than the cases themselves. */
+struct line { uint8_t bytes[64]; };
+enum { LINES = 1 << 14 };
+
 struct generator {
     const struct host *host;
     int mode;
+    uint64_t seed;
+    struct line lines[LINES];
     unsigned count;
     struct candidate candidates[CANDIDATES_MAX];
 };
@@ -66,23 +72,6 @@ static void add_map(struct generator *g, const struct decode_row *const *rows, u
                 g->candidates[g->count++] = (struct candidate){ row, (uint8_t)map, (uint8_t)opcode, vex };
         }
     }
-}
-
-struct generator *generator_new(const struct host *host, const char *only, int mode)
-{
-    struct generator *g = calloc(1, sizeof *g);
-    if (!g)
-        return NULL;
-    g->host = host;
-    g->mode = mode;
-    add_map(g, decode_map_1byte, 0, false, only);
-    add_map(g, decode_map_0f, 1, false, only);
-    add_map(g, decode_map_0f38, 2, false, only);
-    add_map(g, decode_map_0f3a, 3, false, only);
-    add_map(g, decode_vex_0f, 1, true, only);
-    add_map(g, decode_vex_0f38, 2, true, only);
-    add_map(g, decode_vex_0f3a, 3, true, only);
-    return g;
 }
 
 void generator_free(struct generator *g)
@@ -176,18 +165,46 @@ static void random_vector(struct rng *r, union vec *v)
     }
 }
 
+static void draw_lines(struct generator *g)
+{
+    struct rng r = { g->seed };
+    for (unsigned i = 0; i < LINES; i++) {
+        uint8_t *line = g->lines[i].bytes;
+        union vec v;
+        random_vector(&r, &v);
+        uint64_t plain[4] = { rng_next(&r), random_integer(&r), rng_next(&r), 0 };
+        struct f80 f = random_float80(&r);
+        memcpy(line, &v, 32);
+        memcpy(line + 32, plain, 32);
+        memcpy(line + 48, &f, 10);
+    }
+}
+
+struct generator *generator_new(const struct host *host, const char *only, int mode, uint64_t seed)
+{
+    struct generator *g = calloc(1, sizeof *g);
+    if (!g)
+        return NULL;
+    g->host = host;
+    g->mode = mode;
+    g->seed = seed;
+    draw_lines(g);
+    add_map(g, decode_map_1byte, 0, false, only);
+    add_map(g, decode_map_0f, 1, false, only);
+    add_map(g, decode_map_0f38, 2, false, only);
+    add_map(g, decode_map_0f3a, 3, false, only);
+    add_map(g, decode_vex_0f, 1, true, only);
+    add_map(g, decode_vex_0f38, 2, true, only);
+    add_map(g, decode_vex_0f3a, 3, true, only);
+    return g;
+}
+
 void fill_memory(const struct diff_case *c, uint8_t *out)
 {
     struct rng r = { c->memory_seed };
-    for (unsigned i = 0; i < DATA_SIZE + CONST_SIZE; i += 64) {
-        union vec v;
-        random_vector(&r, &v);
-        memcpy(out + i, &v, 32);
-        uint64_t plain[4] = { rng_next(&r), random_integer(&r), rng_next(&r), 0 };
-        struct f80 f = random_float80(&r);
-        memcpy(out + i + 32, plain, 32);
-        memcpy(out + i + 48, &f, 10);
-    }
+    memset(out, 0, DATA_SIZE + CONST_SIZE);
+    for (unsigned i = 0; c->lines && i < DATA_SIZE + CONST_SIZE; i += sizeof(struct line))
+        memcpy(out + i, &c->lines[rng_next(&r) >> 16 & (LINES - 1)], sizeof(struct line));
     if (c->patch_len)
         memcpy(out + (c->patch_at - DATA_BASE), c->patch, c->patch_len);
 }
@@ -583,12 +600,13 @@ static void draw_code(const struct generator *g, struct diff_case *c, struct rng
     }
 }
 
-void generate_case(const struct generator *g, uint64_t seed, uint64_t number, struct diff_case *c)
+void generate_case(const struct generator *g, uint64_t number, struct diff_case *c)
 {
-    struct rng r = { seed ^ number * 0xd1342543de82ef95u };
+    struct rng r = { g->seed ^ number * 0xd1342543de82ef95u };
     rng_next(&r);
     memset(c, 0, sizeof *c);
-    c->seed = seed;
+    c->seed = g->seed;
+    c->lines = g->lines;
     c->number = number;
     c->memory_seed = rng_next(&r);
     c->mode = g->mode >= 0 ? (uint8_t)g->mode : rng_percent(&r, 75) ? CPU_MODE_64 : CPU_MODE_32;

@@ -95,7 +95,7 @@ static void compare_batch(struct tester *t, unsigned count)
 static void run_batch(struct tester *t, uint64_t first, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        generate_case(t->generator, t->options.seed, first + i, &t->cases[i]);
+        generate_case(t->generator, first + i, &t->cases[i]);
     if (!t->options.self)
         run_guest(t, count);
     unsigned done = native_run(t->native, t->cases, count, t->native_results);
@@ -201,7 +201,7 @@ int main(int argc, char **argv)
     host_detect(&t->host);
     if (t->options.other_vendor)
         t->host.intel = t->host.x87_pointers = false;
-    t->generator = generator_new(&t->host, t->options.only, t->options.mode);
+    t->generator = generator_new(&t->host, t->options.only, t->options.mode, t->options.seed);
     t->native = native_new();
     if (!t->native) {
         fprintf(stderr, "diff: the pages of the cases cannot be mapped where they must be\n");
