@@ -59,6 +59,16 @@ def counters(path):
     return found
 
 
+def counters_of_lockstep(path):
+    """Prints how much a run under --cpu-check lockstep compared; fails if that was not about all."""
+    found = counters(path)
+    lockstep = found["lockstep"]
+    print(f"\nin lockstep: {lockstep}, {found['translator']['translations']} translations, {found['interpreter']['instructions']} instructions, "
+          f"{found['interpreter']['interrupts']} interrupts")
+    if not lockstep["compared"] or lockstep["skipped"] > lockstep["compared"] / 100:
+        fail("too little was compared")
+
+
 def run(test):
     """Calls the test; a time-out is a failure with one line."""
     try:
