@@ -597,8 +597,10 @@ static void run(struct cpu *cpu, const uint8_t *code, enum live live)
     }
 }
 
-/* By which site translated code was left. NULL: by the call in place of a dead translation's start, whose block is *dead. */
-static struct site *site_left(struct cpu *cpu, struct block **dead)
+static bool holds(const struct translation *to, const uint8_t *code) { return code >= to->start && code < to->end; }
+
+/* By which site translated code was left that was entered in `to`. NULL: by the call in place of a dead translation's start, whose block is *dead. */
+static struct site *site_left(struct cpu *cpu, const struct translation *to, struct block **dead)
 {
     struct translator *t = cpu->translator;
     uint32_t stub = (uint32_t)(cpu->translate.left_at - (uintptr_t)t->memory.run) - CALL_BYTES;
@@ -607,7 +609,7 @@ static struct site *site_left(struct cpu *cpu, struct block **dead)
     uint32_t slot = left_slot(stub);
     if (t->left_cache[slot].stub == stub)
         return &t->sites[t->left_cache[slot].site];
-    const struct translation *from = translation_at(t, code_at(t, stub));
+    const struct translation *from = holds(to, code_at(t, stub)) ? to : translation_at(t, code_at(t, stub));
     *dead = from->block;
     if (from->dead && code_at(t, stub) == from->saved)
         return NULL;
@@ -697,7 +699,7 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
     for (;;) {
         run(cpu, code, live_for(cpu, to));
         struct block *dead = NULL;
-        struct site *site = site_left(cpu, &dead);
+        struct site *site = site_left(cpu, to, &dead);
         cc_set_known(cpu, flags_left(cpu, site));
         if (!site) {
             cpu->state.rip = rip_of(cpu, cpu->translate.page + dead->start);
