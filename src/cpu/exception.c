@@ -149,12 +149,12 @@ static void deliver_gate64(struct cpu *cpu, const struct event *e, const struct 
     uint8_t frame[48];
     const uint64_t words[6] = { e->error, e->rip, cpu->state.seg[SEG_CS].selector, e->flags, cpu->state.gpr[REG_RSP], cpu->state.seg[SEG_SS].selector };
     unsigned first = e->has_error ? 0 : 1, count = 6 - first;
-    for (unsigned i = 0; i < count; i++)
-        store_le64(frame + i * 8, words[first + i]);
+    for (unsigned i = 0; i < ARRAY_LEN(words); i++) /* all, since compilers make a string instruction of a count, which is slow to start */
+        store_le64(frame + i * 8, words[i]);
     sp = (sp & ~UINT64_C(15)) - count * 8;
     if (!is_canonical48(sp) || !is_canonical48(sp + count * 8 - 1))
         cpu_raise_error(cpu, EXC_SS, e->ext);
-    cpu_store_bytes_slow(cpu, cpu_rights_at(cpu, cpl), sp, frame, count * 8);
+    cpu_store_bytes_slow(cpu, cpu_rights_at(cpu, cpl), sp, frame + first * 8, count * 8);
     cpu->state.gpr[REG_RSP] = sp;
     if (inner)
         cpu->state.seg[SEG_SS] = (struct cpu_segment){ .selector = (uint16_t)cpl };
