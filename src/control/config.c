@@ -72,6 +72,8 @@ static const struct option cpus_table[] = {
         .meaning = "virtual CPUs at boot"},
     {.key = "disable", .kind = OPTION_STRING, .offset = offsetof(struct config_cpus, disable), .value_name = "A:B",
         .meaning = "CPU features to hide from the guest, by their names in /proc/cpuinfo: x2apic, avx2, ..."},
+    {.key = "enable", .kind = OPTION_STRING, .offset = offsetof(struct config_cpus, enable), .value_name = "avx512",
+        .meaning = "AVX-512 on the software CPU, if the host has it; the guest can then only go to such hosts"},
     OPTION_END,
 };
 static const struct option memory_table[] = {
@@ -200,7 +202,7 @@ int config_resolve(struct config *c, struct err *err)
 void config_to_machine(const struct config *c, struct machine_config *out)
 {
     *out = (struct machine_config){
-        .backend = c->backend, .cpus = (uint32_t)c->cpus_group.boot, .cpu_disable = c->cpus_group.disable, .memory = c->memory_group.size,
+        .backend = c->backend, .cpus = (uint32_t)c->cpus_group.boot, .cpu_enable = c->cpus_group.enable, .cpu_disable = c->cpus_group.disable, .memory = c->memory_group.size,
         .cmdline = c->cmdline ? c->cmdline : c->igvm ? NULL : "console=ttyS0",
         .disk_count = c->disks.count, .net_count = c->nets.count, .serial = c->serial_stream, .console = c->console_stream,
         .exit_port = c->exit_port ? (int)c->exit_port : -1, .no_reboot = c->no_reboot, .test_device = c->test_device, .executor = c->executor,

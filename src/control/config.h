@@ -39,7 +39,7 @@ struct config {
     unsigned sandbox, irqchip, executor, cpu_engine, cpu_check;
 
     /* parsed from the text above by config_resolve() */
-    struct config_cpus { uint64_t boot; char *disable; } cpus_group;
+    struct config_cpus { uint64_t boot; char *disable, *enable; } cpus_group;
     struct config_memory { uint64_t size; } memory_group;
     struct config_disk { char *path, *id; bool readonly; } disk_groups[MACHINE_DISKS_MAX];
     struct config_net { unsigned kind; char *id, *mac; struct option_list hostfwd; } net_groups[MACHINE_NETS_MAX];

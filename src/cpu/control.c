@@ -286,7 +286,9 @@ void exec_xsetbv(struct cpu *cpu)
     uint64_t valid = 0;
     for (unsigned i = 0; i < 32; i++)
         valid |= cpuid_bit(cpu, 0xd, 0, 0, i) ? BIT(i) : 0;
-    if (cpu->state.cpl || (uint32_t)cpu->state.gpr[REG_RCX] || value & ~valid || !(value & XCR0_X87) || (value & XCR0_AVX && !(value & XCR0_SSE)))
+    if (!cpu_has(cpu, FEATURE_AVX512F))
+        valid &= ~(uint64_t)XCR0_ZMM;
+    if (cpu->state.cpl || (uint32_t)cpu->state.gpr[REG_RCX] || value & ~valid || !xcr0_is_consistent(value))
         general_protection(cpu);
     cpu->state.xcr0 = value;
     cpu_state_changed(cpu);

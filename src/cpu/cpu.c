@@ -16,6 +16,7 @@
 #include "cpu/engine.h"
 #include "cpu/mmu_private.h"
 #include "cpu/segment.h"
+#include "cpu/translate/host_run.h"
 #include "cpu/translate/translate.h"
 #include "cpu/xsave.h"
 
@@ -77,6 +78,9 @@ static void reset_segments(struct cpu_state *s)
 static void reset_fpu(struct cpu_state *s)
 {
     memset(s->vec, 0, sizeof s->vec);
+    memset(s->k, 0, sizeof s->k);
+    memset(s->zmm_high, 0, sizeof s->zmm_high);
+    memset(s->zmm16, 0, sizeof s->zmm16);
     s->x87 = (struct cpu_x87){ .fcw = 0x40 };
     s->mxcsr = 0x1f80;
     s->xcr0 = XCR0_X87;
@@ -126,6 +130,7 @@ int cpu_new(struct cpu_vm *vm, uint32_t index, struct cpu **out, struct err *err
         return err_set(err, ERR_HOST, "no memory for vCPU %u", index);
     cpu->vm = vm;
     cpu->index = index;
+    host_run_new(cpu);
     int result = cpuid_new(cpu, err);
     if (!result)
         result = mmu_new(cpu, err);
@@ -154,6 +159,7 @@ void cpu_free(struct cpu *cpu)
         cpu->vm->cpus[cpu->index] = NULL;
     apic_free(cpu->apic);
     translate_free(cpu);
+    host_run_free(cpu);
     engine_free(cpu);
     mmu_free(cpu);
     cpuid_free(cpu);
@@ -162,9 +168,12 @@ void cpu_free(struct cpu *cpu)
 
 void cpu_vm_release(struct cpu_vm *vm)
 {
-    for (unsigned i = 0; i < ARRAY_LEN(vm->code); i++)
+    for (unsigned i = 0; i < ARRAY_LEN(vm->code); i++) {
         if (vm->code[i].size)
             code_memory_free(&vm->code[i]);
+        if (vm->host_runner[i].size)
+            code_memory_free(&vm->host_runner[i]);
+    }
 }
 
 /* ---- saved state ---------------------------------------------------------------------------------------------------------------------------------------------- */
@@ -179,7 +188,8 @@ const struct field cpu_fields[] = {
     S(sysenter_eip, "IA32_SYSENTER_EIP"), S(pat, "IA32_PAT"), S(tsc_offset, "guest TSC minus host ticks"), S(tsc_adjust, "IA32_TSC_ADJUST"),
     S(tsc_aux, "IA32_TSC_AUX"), S(spec_ctrl, "IA32_SPEC_CTRL"), S(misc_enable, "IA32_MISC_ENABLE"), S(debugctl, "IA32_DEBUGCTL"),
     S(mtrr_def_type, "IA32_MTRR_DEF_TYPE"), SB(mtrr_base, "variable MTRR bases"), SB(mtrr_mask, "variable MTRR masks"), SB(mtrr_fixed, "fixed MTRRs"),
-    S(pkru, "PKRU"), S(pkrs, "IA32_PKRS"), SB(vec, "vector registers"), S(mxcsr, "MXCSR"), SB(x87, "x87 registers"), S(cpl, "privilege level"),
+    S(pkru, "PKRU"), S(pkrs, "IA32_PKRS"), SB(vec, "vector registers"), SB(k, "opmask registers"),
+    SB(zmm_high, "upper halves of ZMM0 to 15"), SB(zmm16, "ZMM16 to 31"), S(mxcsr, "MXCSR"), SB(x87, "x87 registers"), S(cpl, "privilege level"),
     S(interrupt_shadow, "1 after STI, 2 after MOV SS"), S(nmi_blocked, "NMIs blocked until IRET"), S(nmi_pending, "NMIs that wait"),
     S(halted, "1 halted, 2 waiting for SIPI"), S(monitor_armed, "MONITOR was executed"), S(event_kind, "injected event: kind"),
     S(event_vector, "injected event: vector"), S(event_has_error, "injected event: has an error code"), S(event_pending, "injected event waits"),
@@ -202,7 +212,7 @@ static const char *check_control(const struct cpu *cpu)
         return "EFER";
     if (s->cr8 > 15)
         return "CR8";
-    if (s->xcr0 & ~XSAVE_COMPONENTS || !(s->xcr0 & XCR0_X87) || (s->xcr0 & XCR0_AVX && !(s->xcr0 & XCR0_SSE)) || s->xss)
+    if (s->xcr0 & ~XSAVE_COMPONENTS || !xcr0_is_consistent(s->xcr0) || (s->xcr0 & XCR0_ZMM && !cpu_has(cpu, FEATURE_AVX512F)) || s->xss)
         return "XCR0 or IA32_XSS";
     if ((s->dr[6] | s->dr[7]) >> 32 || s->mxcsr >> 16)
         return "DR6, DR7 or MXCSR";

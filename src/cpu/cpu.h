@@ -74,7 +74,15 @@ enum {
     CR4_SMEP = 1 << 20, CR4_SMAP = 1 << 21, CR4_PKE = 1 << 22, CR4_PKS = 1 << 24,
 };
 enum { EFER_SCE = 1 << 0, EFER_LME = 1 << 8, EFER_LMA = 1 << 10, EFER_NXE = 1 << 11 };
-enum { XCR0_X87 = 1 << 0, XCR0_SSE = 1 << 1, XCR0_AVX = 1 << 2, XCR0_PKRU = 1 << 9 };
+enum {
+    XCR0_X87 = 1 << 0, XCR0_SSE = 1 << 1, XCR0_AVX = 1 << 2, XCR0_OPMASK = 1 << 5, XCR0_ZMM_HIGH = 1 << 6, XCR0_ZMM16 = 1 << 7, XCR0_PKRU = 1 << 9,
+    XCR0_ZMM = XCR0_OPMASK | XCR0_ZMM_HIGH | XCR0_ZMM16, XCR0_AVX512 = XCR0_SSE | XCR0_AVX | XCR0_ZMM,
+};
+/* Which of these must come together (SDM vol. 1, 13.3). */
+static inline bool xcr0_is_consistent(uint64_t value)
+{
+    return value & XCR0_X87 && !(value & XCR0_AVX && !(value & XCR0_SSE)) && (!(value & XCR0_ZMM) || (value & XCR0_AVX512) == XCR0_AVX512);
+}
 
 /* Segment attributes, as Hyper-V, WHP and hy_val lay them out: the descriptor's bits 40..47 and 52..55 at 0..7 and 12..15. */
 enum {
@@ -107,6 +115,8 @@ struct cpu_state {
     uint64_t mtrr_def_type, mtrr_base[8], mtrr_mask[8], mtrr_fixed[11];
     uint32_t pkru, pkrs;
     union vec vec[16];           /* YMM: XMM in the low half */
+    uint64_t k[8];               /* AVX-512: opmask registers, the upper halves of ZMM0 to ZMM15, and ZMM16 to ZMM31: as the components of XSAVE */
+    uint64_t zmm_high[16][4], zmm16[16][8];
     uint32_t mxcsr;
     struct cpu_x87 x87;
     uint8_t  cpl;
@@ -235,6 +245,7 @@ struct cpu {
     struct cpu_engine *engine;  /* engine.c: block cache, statistics                                                    */
     struct translator *translator; /* translate/: NULL: everything is interpreted                                       */
     const char *no_translator;  /* why there is none, in a few words                                                    */
+    struct host_runner *host_runner;      /* translate/host_run.h: runs AVX-512; NULL: there is none                                */
     struct cpu_sleep *sleep;    /* wait and wake, used by HLT                                                           */
     const struct cpu_cpuid *cpuid; /* what CPUID answers here, and the features that it implies (cpuid.h)               */
     uint64_t features[4];       /* bit sets by enum insn_feature: instructions outside raise #UD                        */
@@ -266,6 +277,7 @@ struct cpu_vm {
     const struct cpu_soak *soak; /* soak.h; NULL: nothing happens at random                                                 */
     bool lockstep;              /* compare what translated code does with what the interpreter does: lockstep.c */
     uint8_t hot;                /* runs of a block before it is translated; 0: BLOCK_HOT                                  */
+    struct code_memory host_runner[256]; /* of translate/host_run.c, likewise */
     struct code_memory code[256]; /* of translators, by vCPU: outlives them, since a vCPU may be made anew where a sandbox allows no executable memory any more */
     const struct cpu_traps *traps; /* MSR ranges and CPUID that leave with an exit (hy_trap); traps.h                    */
 };
@@ -345,6 +357,7 @@ void cpu_mmu_sync(struct cpu *);
  * they may change next_rip, mode and everything else. */
 void exec_system(struct cpu *, const struct insn *);  /* system.c ...: far transfers, segment loads, CRs, DRs, MSRs, tables, CPUID, IN/OUT, HLT ... */
 void exec_vector(struct cpu *, const struct insn *);  /* exec_vector.c: MMX, SSE, AVX                                                              */
+void exec_evex(struct cpu *, const struct insn *);    /* exec_evex.c: AVX-512                                                                      */
 void exec_x87(struct cpu *, const struct insn *);     /* exec_x87.c                                                                                */
 void exec_xsave(struct cpu *, const struct insn *);   /* exec_xsave.c: FXSAVE, XSAVE families                                                      */
 /* Executes any integer instruction, one at a time, with no block: the fallback of engine.c and the MMIO emulator of other backends. */

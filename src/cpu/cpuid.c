@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* cpuid.c - the CPUID of the software CPU: an Ice Lake server without AVX-512, and with nothing that is not implemented.
+/* cpuid.c - the CPUID of the software CPU: an Ice Lake server, without AVX-512 unless asked for, and with nothing that is not implemented.
  *
  * Family 6, model 6AH, and ARCH_CAPABILITIES (msr.c) say that the machine has none of the known leaks, so that kernels use no mitigations: there is no
  * speculation here. ERMS and FSRM are told because string instructions are fast. The TSC frequency is told exactly, so nobody calibrates.
+ * AVX-512 is told only when the embedder adds its bits, and the host has it (translate/host_run.h): a VM with it cannot go everywhere.
  * What is trusted: the table comes from the embedder, not from the guest. Locking: the table is fixed while the vCPU runs.
  * Spec: SDM volume 2, CPUID; leaf 0DH volume 1, 13.2.
  */
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 
 #include "apic/apic.h"
+#include "cpu/translate/host_run.h"
 #include "cpu/xsave.h"
 
 enum { EAX, EBX, ECX, EDX };
@@ -28,6 +30,9 @@ static const struct feature_row feature_rows[] = {
     { 7, 0, EBX, 10, FEATURE_INVPCID }, { 7, 0, EBX, 18, FEATURE_RDSEED }, { 7, 0, EBX, 19, FEATURE_ADX }, { 7, 0, EBX, 20, FEATURE_SMAP },
     { 7, 0, EBX, 23, FEATURE_CLFLUSHOPT }, { 7, 0, EBX, 24, FEATURE_CLWB }, { 7, 0, EBX, 29, FEATURE_SHA }, { 7, 0, ECX, 3, FEATURE_PKU },
     { 7, 0, ECX, 9, FEATURE_VAES }, { 7, 0, ECX, 10, FEATURE_VPCLMULQDQ }, { 7, 0, ECX, 22, FEATURE_RDPID }, { 7, 0, EDX, 14, FEATURE_SERIALIZE },
+    { 7, 0, EBX, 16, FEATURE_AVX512F }, { 7, 0, EBX, 17, FEATURE_AVX512DQ }, { 7, 0, EBX, 21, FEATURE_AVX512IFMA }, { 7, 0, EBX, 28, FEATURE_AVX512CD },
+    { 7, 0, EBX, 30, FEATURE_AVX512BW }, { 7, 0, ECX, 1, FEATURE_AVX512VBMI }, { 7, 0, ECX, 6, FEATURE_AVX512VBMI2 }, { 7, 0, ECX, 11, FEATURE_AVX512VNNI },
+    { 7, 0, ECX, 12, FEATURE_AVX512BITALG }, { 7, 0, ECX, 14, FEATURE_AVX512VPOPCNTDQ }, { 7, 1, EAX, 5, FEATURE_AVX512BF16 },
     { 0xd, 1, EAX, 0, FEATURE_XSAVEOPT }, { 0xd, 1, EAX, 1, FEATURE_XSAVEC }, { 0xd, 1, EAX, 3, FEATURE_XSAVES },
     { 0x80000001, 0, ECX, 5, FEATURE_LZCNT }, { 0x80000001, 0, ECX, 8, FEATURE_PREFETCHW }, { 0x80000001, 0, EDX, 11, FEATURE_SYSCALL },
     { 0x80000001, 0, EDX, 27, FEATURE_RDTSCP },
@@ -124,9 +129,12 @@ static void add_basic(struct table *t, uint32_t cpus, uint64_t tsc_hz, bool apic
     unsigned shift = (unsigned)__builtin_ctz(ids);
     add(t, 0xb, 1, shift, cpus, 1 | 2 << 8, 0);
     add(t, 0xb, 2, 0, 0, 2, 0);
-    add(t, 0xd, 0, (uint32_t)XSAVE_COMPONENTS, 0, xsave_standard_size(XSAVE_COMPONENTS), 0);
+    add(t, 0xd, 0, (uint32_t)XSAVE_COMPONENTS, 0, xsave_standard_size(XSAVE_COMPONENTS & ~(uint64_t)XCR0_ZMM, false), 0);
     add(t, 0xd, 1, 0xf /* XSAVEOPT, XSAVEC, XGETBV 1, XSAVES */, 0, 0, 0);
     add(t, 0xd, 2, XSAVE_AVX_SIZE, XSAVE_AVX_OFFSET, 0, 0);
+    add(t, 0xd, 5, XSAVE_OPMASK_SIZE, XSAVE_OPMASK_OFFSET, 0, 0); /* of what is not told libhy takes these away */
+    add(t, 0xd, 6, XSAVE_ZMM_HIGH_SIZE, XSAVE_ZMM_HIGH_OFFSET, 0, 0);
+    add(t, 0xd, 7, XSAVE_ZMM16_SIZE, XSAVE_ZMM16_OFFSET, 0, 0);
     add(t, 0xd, 9, XSAVE_PKRU_SIZE, XSAVE_PKRU_OFFSET, 0, 0);
     add(t, 0x15, -1, 1, (uint32_t)(tsc_hz / crystal), crystal, 0);
     add(t, 0x16, -1, mhz, mhz, 100, 0);
@@ -172,19 +180,45 @@ bool cpuid_bit(const struct cpu *cpu, uint32_t fn, uint32_t sub, unsigned reg, u
     return l && word(l, reg) >> bit & 1;
 }
 
-/* Drops what is not implemented. */
-static void restrict_leaf(struct hy_cpuid *l)
+bool cpuid_wants_avx512(const struct hy_cpuid *leaves, size_t n)
 {
+    for (size_t i = 0; i < n; i++)
+        if (leaves[i].fn == 7 && leaves[i].sub == 0 && leaves[i].ebx >> 16 & 1)
+            return true;
+    return false;
+}
+
+/* Bits of the leaf's words that are there if the host has them. */
+static void host_bits(const struct cpu *cpu, const struct hy_cpuid *l, uint32_t words[4])
+{
+    uint64_t features[4];
+    host_run_features(cpu, features);
+    memset(words, 0, 4 * sizeof *words);
+    for (unsigned i = 0; i < ARRAY_LEN(feature_rows); i++) {
+        const struct feature_row *r = &feature_rows[i];
+        if (r->fn == l->fn && r->sub == l->sub && features[r->feature / 64] >> r->feature % 64 & 1)
+            words[r->reg] |= 1u << r->bit;
+    }
+    if (l->fn == 7 && l->sub == 0 && cpu->host_runner)
+        words[EBX] |= 1u << 31; /* VL */
+}
+
+/* Drops what is not implemented. */
+static void restrict_leaf(const struct cpu *cpu, struct hy_cpuid *l)
+{
+    uint32_t host[4];
+    host_bits(cpu, l, host);
     if (l->fn == 1) {
         l->ecx &= L1_ECX | CPUID_HYPERVISOR | 1u << 3 /* MONITOR */;
         l->edx &= L1_EDX | 1u << 28;
     } else if (l->fn == 7 && l->sub == 0) {
         l->eax = l->eax > 2 ? 2 : l->eax;
-        l->ebx &= L7_EBX;
-        l->ecx &= L7_ECX;
+        l->ebx &= L7_EBX | host[EBX];
+        l->ecx &= L7_ECX | host[ECX];
         l->edx &= L7_EDX;
     } else if (l->fn == 7) {
-        l->eax = l->ebx = l->ecx = 0;
+        l->eax &= host[EAX];
+        l->ebx = l->ecx = 0;
         l->edx &= l->sub == 2 ? L7_2_EDX : 0;
     } else if (l->fn == 0xd && l->sub == 0) {
         l->eax &= (uint32_t)XSAVE_COMPONENTS;
@@ -241,7 +275,7 @@ int cpu_cpuid_set(struct cpu *cpu, const struct hy_cpuid *leaves, size_t n, stru
             l = &c->leaf[c->count++];
         }
         *l = leaves[i];
-        restrict_leaf(l);
+        restrict_leaf(cpu, l);
     }
     derive(cpu, c);
     cpu_state_changed(cpu);
@@ -286,12 +320,21 @@ static void make_dynamic(struct cpu *cpu, uint32_t fn, uint32_t sub, uint32_t ou
         out[ECX] = (out[ECX] & ~0xffu) | (sub & 0xff);
         out[EDX] = id;
         break;
-    case 0xd:
-        if (sub == 0)
-            out[EBX] = xsave_standard_size(cpu->state.xcr0);
-        else if (sub == 1)
+    case 0xd: {
+        bool avx512 = cpu_has(cpu, FEATURE_AVX512F);
+        if (sub >= 5 && sub <= 7 && !avx512)
+            memset(out, 0, 4 * sizeof *out);
+        if (sub == 9 && out[EAX])
+            out[EBX] = avx512 ? XSAVE_PKRU_BEHIND_ZMM : XSAVE_PKRU_OFFSET;
+        if (sub == 0) {
+            out[EAX] &= ~(uint32_t)(avx512 ? 0 : XCR0_ZMM);
+            out[EBX] = xsave_standard_size(cpu->state.xcr0, avx512);
+            out[ECX] = xsave_standard_size(out[EAX], avx512);
+        }
+        if (sub == 1)
             out[EBX] = out[EAX] & (1 << 1 | 1 << 3) ? xsave_compacted_size(cpu->state.xcr0 | cpu->state.xss) : 0;
         break;
+    }
     default:
         break;
     }

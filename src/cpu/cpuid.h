@@ -24,6 +24,9 @@ size_t cpuid_defaults(uint32_t cpus, uint64_t tsc_hz, bool apic, struct hy_cpuid
 /* The crystal (and APIC timer) frequency that leaf 0x15 tells for a TSC frequency: divides it. The machine gives it to the APIC bus as timer_hz. */
 uint32_t cpuid_crystal_hz(uint64_t tsc_hz);
 
+/* Whether a table tells of AVX-512F: only where the host has AVX-512, and can, cpu->host_runner is there; else those bits are dropped. */
+bool cpuid_wants_avx512(const struct hy_cpuid *, size_t n);
+
 /* Replaces or adds leaves of this vCPU; ERR_USAGE when the table is full. */
 int cpu_cpuid_set(struct cpu *, const struct hy_cpuid *, size_t n, struct err *);
 /* Executes CPUID below the traps: eax, ebx, ecx, edx. */

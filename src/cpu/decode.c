@@ -8,6 +8,7 @@
  */
 #include "cpu/decode.h"
 
+#include "cpu/decode_operands.h"
 #include "cpu/decode_table.h"
 
 struct decoder {
@@ -21,6 +22,7 @@ struct decoder {
     uint8_t pp;            /* mandatory prefix: NP, P66, PF3, PF2 */
     uint8_t mod;
     uint8_t vvvv;          /* all four bits, also where only three name a register */
+    uint8_t high_reg, high_vvvv; /* 16, from EVEX.R' and EVEX.V', or 0 */
     const struct decode_row *row;
     struct insn *in;
 };
@@ -108,6 +110,8 @@ static int decode_prefixes(struct decoder *d)
 
 static const struct decode_row *const *const legacy_maps[4] = { decode_map_1byte, decode_map_0f, decode_map_0f38, decode_map_0f3a };
 static const struct decode_row *const *const vex_maps[4] = { NULL, decode_vex_0f, decode_vex_0f38, decode_vex_0f3a };
+static const struct decode_row *const *const evex_maps[4] = { NULL, decode_evex_0f, decode_evex_0f38, decode_evex_0f3a };
+static const uint8_t mandatory_prefixes[4] = { NP, P66, PF3, PF2 }; /* by pp */
 
 /*
  * C4 or C5 at pos: VEX in 64-bit code; elsewhere LES or LDS unless what would be ModRM.mod is 3 (SDM vol. 2, 2.3.5).
@@ -126,7 +130,6 @@ static int at_vex(const struct decoder *d)
 /* The rest of VEX from C4 or C5 on, up to the opcode. */
 static int decode_vex(struct decoder *d)
 {
-    static const uint8_t pp[4] = { NP, P66, PF3, PF2 };
     struct insn *in = d->in;
     if (d->repeat || (in->prefix & (PFX_66 | PFX_LOCK | PFX_REX)))
         return INSN_INVALID;
@@ -151,8 +154,51 @@ static int decode_vex(struct decoder *d)
     d->vvvv = ~b2 >> 3 & 15;
     in->vvvv = d->vvvv & (d->mode == CPU_MODE_64 ? 15 : 7);
     in->vex_l = b2 >> 2 & 1;
-    d->pp = pp[b2 & 3];
+    in->payload[1] = three ? b2 : b2 & 0x7f;
+    d->pp = mandatory_prefixes[b2 & 3];
     return in->map < 1 || in->map > 3 ? INSN_INVALID : 0;
+}
+
+/* 62 at pos: EVEX, by the rule of VEX; elsewhere BOUND. */
+static int at_evex(const struct decoder *d)
+{
+    if (d->bytes[d->pos] != 0x62)
+        return 0;
+    int rc = need(d, 2);
+    if (rc)
+        return rc;
+    return d->mode == CPU_MODE_64 || d->bytes[d->pos + 1] >= 0xc0;
+}
+
+/* The rest of EVEX from 62 on, up to the opcode (SDM vol. 2, 2.7.1). */
+static int decode_evex(struct decoder *d)
+{
+    struct insn *in = d->in;
+    uint8_t *p = in->payload;
+    if (d->repeat || (in->prefix & (PFX_66 | PFX_LOCK | PFX_REX)))
+        return INSN_INVALID;
+    int rc = need(d, 5);
+    if (rc)
+        return rc;
+    in->rex_off = d->pos++;
+    for (unsigned i = 0; i < 3; i++)
+        p[i] = take(d, 1);
+    in->map = p[0] & 7;
+    d->rex = (~p[0] >> 5 & 7) | (p[1] >> 4 & REX_W);
+    d->vvvv = ~p[1] >> 3 & 15;
+    if (d->mode == CPU_MODE_64) {
+        d->high_reg = ~p[0] & 0x10;
+        d->high_vvvv = ~p[2] << 1 & 0x10;
+    } else {
+        d->rex &= REX_W;
+    }
+    if (d->rex & REX_W)
+        in->prefix |= PFX_REX_W;
+    in->prefix |= PFX_EVEX;
+    in->vvvv = d->vvvv & (d->mode == CPU_MODE_64 ? 15 : 7);
+    in->vex_l = p[2] >> 5 & 3;
+    d->pp = mandatory_prefixes[p[1] & 3];
+    return p[0] & 8 || !(p[1] & 4) || in->map < 1 || in->map > 3 ? INSN_INVALID : 0;
 }
 
 /* 0F, 0F 38, 0F 3A. */
@@ -206,10 +252,10 @@ static bool row_matches(const struct decoder *d, uint32_t cond)
 static int choose_row(struct decoder *d)
 {
     struct insn *in = d->in;
-    bool vex = in->prefix & PFX_VEX;
+    const struct decode_row *const *const *maps = in->prefix & PFX_VEX ? vex_maps : in->prefix & PFX_EVEX ? evex_maps : legacy_maps;
     in->opcode_off = d->pos;
     in->opcode = take(d, 1);
-    const struct decode_row *row = (vex ? vex_maps : legacy_maps)[in->map][in->opcode];
+    const struct decode_row *row = maps[in->map][in->opcode];
     if (!row)
         return INSN_INVALID;
     if (row->cond & MODRM) { /* all rows of an opcode agree in this */
@@ -298,7 +344,9 @@ static int decode_sib(struct decoder *d)
     unsigned index = (sib >> 3 & 7) | (d->rex & REX_X ? 8 : 0);
     in->scale = sib >> 6;
     in->vsib = !!(d->row->cond & GATHER);
-    if (in->vsib || index != INSN_RSP)
+    if (in->vsib)
+        in->index = index | d->high_vvvv;
+    else if (index != INSN_RSP)
         in->index = index;
     if ((sib & 7) == 5 && d->mod == 0)
         return decode_disp(d, 4);
@@ -341,69 +389,6 @@ static int decode_modrm(struct decoder *d)
 
 /* ---- operands ---- */
 
-/* Where an operand comes from. */
-enum source {
-    FROM_NONE, FROM_RM, FROM_REG, FROM_VVVV, FROM_RM_ALWAYS_REG, FROM_OPCODE, FROM_FIXED, FROM_SEG, FROM_CR, FROM_DR,
-    FROM_IMM, FROM_SIMM, FROM_ONE, FROM_IMM2, FROM_REL, FROM_FAR, FROM_MOFFS, FROM_SI, FROM_DI, FROM_XLAT, FROM_IS4
-};
-
-/* Sizes beyond plain byte counts. */
-enum size_code { SZ_V = 64, SZ_Z, SZ_Y, SZ_O, SZ_X, SZ_H, SZ_QR, SZ_E, SZ_DUP, SZ_FAR, SZ_DTR, SZ_2V, SZ_2Y, SZ_MOFFS };
-
-struct spec_row {
-    uint8_t from;     /* enum source */
-    uint8_t kind;     /* enum insn_opnd_kind of the register form */
-    uint8_t size;     /* bytes or enum size_code */
-    uint8_t mem_size; /* of the memory form, where it differs; else 0 */
-    uint8_t fixed;    /* register of FROM_FIXED */
-};
-
-#define GPR_RM(s) { FROM_RM, OPND_GPR, s }
-#define GPR_REG(s) { FROM_REG, OPND_GPR, s }
-#define MEM_ONLY(s) { FROM_RM, OPND_MEM, s }
-#define FIXED(kind, reg, s) { FROM_FIXED, kind, s, 0, reg }
-#define XMM_RM(s) { FROM_RM, OPND_XMM, s }
-#define XMM_REG(s) { FROM_REG, OPND_XMM, s }
-#define XMM_VVVV(s) { FROM_VVVV, OPND_XMM, s }
-
-static const struct spec_row specs[] = {
-    [NO] = { FROM_NONE },
-    [Eb] = GPR_RM(1), [Ew] = GPR_RM(2), [Ed] = GPR_RM(4), [Eq] = GPR_RM(8), [Ev] = GPR_RM(SZ_V), [Ey] = GPR_RM(SZ_Y), [Eo] = GPR_RM(SZ_O),
-    [Ez] = GPR_RM(SZ_Z),
-    [Ewv] = { FROM_RM, OPND_GPR, SZ_V, 2 }, [EdMb] = { FROM_RM, OPND_GPR, 4, 1 }, [EdMw] = { FROM_RM, OPND_GPR, 4, 2 },
-    [Gb] = GPR_REG(1), [Gw] = GPR_REG(2), [Gd] = GPR_REG(4), [Gv] = GPR_REG(SZ_V), [Gy] = GPR_REG(SZ_Y), [Go] = GPR_REG(SZ_O),
-    [Bv] = { FROM_VVVV, OPND_GPR, SZ_V }, [By] = { FROM_VVVV, OPND_GPR, SZ_Y },
-    [M] = MEM_ONLY(0), [Mb] = MEM_ONLY(1), [Mw] = MEM_ONLY(2), [Md] = MEM_ONLY(4), [Mq] = MEM_ONLY(8), [Mdq] = MEM_ONLY(16),
-    [Mqq] = MEM_ONLY(32),
-    [Mv] = MEM_ONLY(SZ_V), [My] = MEM_ONLY(SZ_Y), [Mx] = MEM_ONLY(SZ_X), [Mp] = MEM_ONLY(SZ_FAR), [Ms] = MEM_ONLY(SZ_DTR),
-    [Ma] = MEM_ONLY(SZ_2V),
-    [Mt] = MEM_ONLY(10), [M2v] = MEM_ONLY(SZ_2Y), [Mvm_d] = MEM_ONLY(4), [Mvm_q] = MEM_ONLY(8),
-    [Ib] = { FROM_IMM, OPND_IMM, 1 }, [sIb] = { FROM_SIMM, OPND_IMM, SZ_V }, [Iw] = { FROM_IMM, OPND_IMM, 2
-    }, [Iz] = { FROM_IMM, OPND_IMM, SZ_Z },
-    [Iv] = { FROM_IMM, OPND_IMM, SZ_V }, [I1] = { FROM_ONE, OPND_IMM, 1 }, [Ib2] = { FROM_IMM2, OPND_IMM2, 1 },
-    [Jb] = { FROM_REL, OPND_REL, 1 }, [Jz] = { FROM_REL, OPND_REL, SZ_Z }, [Ap] = { FROM_FAR, OPND_FAR, SZ_FAR },
-    [Ob] = { FROM_MOFFS, OPND_MOFFS, 1 }, [Ov] = { FROM_MOFFS, OPND_MOFFS, SZ_V },
-    [Sw] = { FROM_SEG, OPND_SEG, 2 }, [Cd] = { FROM_CR, OPND_CR, SZ_O }, [Dd] = { FROM_DR, OPND_DR, SZ_O
-    }, [Ro] = { FROM_RM_ALWAYS_REG, OPND_GPR, SZ_O },
-    [rES] = FIXED(OPND_SEG, INSN_ES, 2), [rCS] = FIXED(OPND_SEG, INSN_CS, 2), [rSS] = FIXED(OPND_SEG, INSN_SS, 2),
-    [rDS] = FIXED(OPND_SEG, INSN_DS, 2),
-    [rFS] = FIXED(OPND_SEG, INSN_FS, 2), [rGS] = FIXED(OPND_SEG, INSN_GS, 2),
-    [rAL] = FIXED(OPND_GPR, INSN_RAX, 1), [rAX] = FIXED(OPND_GPR, INSN_RAX, SZ_V), [rCL] = FIXED(OPND_GPR, INSN_RCX, 1),
-    [rDX] = FIXED(OPND_GPR, INSN_RDX, 2),
-    [rAW] = FIXED(OPND_GPR, INSN_RAX, 2),
-    [Zb] = { FROM_OPCODE, OPND_GPR, 1 }, [Zv] = { FROM_OPCODE, OPND_GPR, SZ_V },
-    [Xb] = { FROM_SI, OPND_MEM_SI, 1 }, [Xv] = { FROM_SI, OPND_MEM_SI, SZ_V }, [Yb] = { FROM_DI, OPND_MEM_DI, 1
-    }, [Yv] = { FROM_DI, OPND_MEM_DI, SZ_V },
-    [XLb] = { FROM_XLAT, OPND_MEM_XLAT, 1 }, [Yq] = { FROM_DI, OPND_MEM_DI, 8 }, [Ydq] = { FROM_DI, OPND_MEM_DI, 16 },
-    [P] = { FROM_REG, OPND_MMX, 8 }, [Q] = { FROM_RM, OPND_MMX, 8 }, [Qd] = { FROM_RM, OPND_MMX, 8, 4 }, [Nq] = { FROM_RM, OPND_MMX, 8 },
-    [Vx] = XMM_REG(SZ_X), [Vss] = XMM_REG(4), [Vsd] = XMM_REG(8), [Vdq] = XMM_REG(16), [Vqq] = XMM_REG(32), [Vh] = XMM_REG(SZ_H),
-    [Hx] = XMM_VVVV(SZ_X), [Hss] = XMM_VVVV(4), [Hsd] = XMM_VVVV(8), [Hdq] = XMM_VVVV(16), [Hqq] = XMM_VVVV(32),
-    [Wx] = XMM_RM(SZ_X), [Wb] = XMM_RM(1), [Ww] = XMM_RM(2), [Wss] = XMM_RM(4), [Wsd] = XMM_RM(8), [Wdq] = XMM_RM(16), [Wqq] = XMM_RM(32),
-    [Wh] = XMM_RM(SZ_H), [Wqr] = XMM_RM(SZ_QR), [We] = XMM_RM(SZ_E), [Wdup] = XMM_RM(SZ_DUP),
-    [Lx] = { FROM_IS4, OPND_XMM, SZ_X }, [X0] = FIXED(OPND_XMM, 0, 16), [ST0] = FIXED(OPND_ST, 0, 10),
-    [STi] = { FROM_RM_ALWAYS_REG, OPND_ST, 10 },
-};
-
 static unsigned resolve_size(const struct decoder *d, unsigned code)
 {
     const struct insn *in = d->in;
@@ -418,7 +403,7 @@ static unsigned resolve_size(const struct decoder *d, unsigned code)
     case SZ_H: return in->vl / 2;
     case SZ_QR: return in->vl / 4;
     case SZ_E: return in->vl / 8;
-    case SZ_DUP: return in->vl == 32 ? 32 : 8;
+    case SZ_DUP: return in->vl > 16 ? in->vl : 8;
     case SZ_FAR: return in->opsize + 2;
     case SZ_DTR: return long_mode ? 10 : 6;
     case SZ_2V: return in->opsize * 2;
@@ -490,6 +475,17 @@ static int decode_imm(struct decoder *d, const struct spec_row *spec, struct ins
     }
 }
 
+/* The fifth bit of a vector register's number (SDM vol. 2, table 2-32). */
+static unsigned high_bit(const struct decoder *d, unsigned field)
+{
+    switch (field) {
+    case FIELD_REG:  return d->high_reg;
+    case FIELD_RM:   return d->rex & REX_X ? 16 : 0;
+    case FIELD_VVVV: return d->high_vvvv;
+    default:         return 0;
+    }
+}
+
 static void set_register(struct insn_opnd *o, unsigned reg, unsigned field)
 {
     o->reg = reg;
@@ -522,9 +518,11 @@ static void resolve_register(struct decoder *d, const struct spec_row *spec, str
     case FROM_FIXED: set_register(o, spec->fixed, FIELD_IMPLICIT); return; /* AL, CL: never AH, CH */
     default: return;
     }
-    if (o->kind == OPND_MMX)
-        o->reg &= 7; /* REX.R and REX.B are ignored */
-    if (o->kind == OPND_GPR && o->size == 1 && o->reg >= 4 && !(in->prefix & (PFX_REX | PFX_VEX))) {
+    if (o->kind == OPND_XMM && in->prefix & PFX_EVEX)
+        o->reg |= high_bit(d, o->field);
+    if (o->kind == OPND_MMX || o->kind == OPND_MASK)
+        o->reg &= 7; /* REX.R and REX.B are ignored; see bad_high_register() */
+    if (o->kind == OPND_GPR && o->size == 1 && o->reg >= 4 && !(in->prefix & (PFX_REX | PFX_VEX | PFX_EVEX))) {
         o->kind = OPND_GPR_HIGH;
         o->reg -= 4;
     }
@@ -579,7 +577,40 @@ static bool bad_segment_register(const struct insn *in)
 static bool bad_gather(const struct insn *in)
 {
     unsigned dst = in->opnd[0].reg, mask = in->opnd[2].reg;
+    if (in->prefix & PFX_EVEX)
+        return in->vsib && in->opnd[0].kind == OPND_XMM && dst == in->index;
     return in->vsib && (dst == in->index || dst == mask || mask == in->index);
+}
+
+/* Bits of the encoding that would name a mask register beyond k7, or a general one beyond R15. */
+static bool bad_high_register(const struct decoder *d)
+{
+    const struct insn *in = d->in;
+    for (unsigned i = 0; i < in->nopnd; i++) {
+        const struct insn_opnd *o = &in->opnd[i];
+        if (o->kind == OPND_GPR && o->field == FIELD_REG && d->high_reg)
+            return true;
+        if (o->kind == OPND_MASK && ((o->field == FIELD_REG && (d->rex & REX_R || d->high_reg)) ||
+                                     (o->field == FIELD_VVVV && in->vvvv > 7)))
+            return true;
+    }
+    return false;
+}
+
+/* SDM vol. 2, 2.7.11: what EVEX.aaa, z, vvvv and V' may be. */
+static bool bad_evex(const struct decoder *d)
+{
+    const struct insn *in = d->in;
+    unsigned mask = evex_mask_register(in->payload);
+    bool zeroing = in->payload[2] & 0x80;
+    uint32_t evex = d->row->evex;
+    if (!in->vl || (d->mode != CPU_MODE_64 && !(in->payload[2] & 8)) /* V' */)
+        return true;
+    if (!uses_vvvv(d->row) && (d->vvvv || (d->high_vvvv && !in->vsib)))
+        return true;
+    if ((evex & KN && mask) || (in->vsib && !mask))
+        return true;
+    return zeroing && (!mask || evex & (KN | KM) || in->opnd[0].kind == OPND_MEM);
 }
 
 static int check_rules(const struct decoder *d)
@@ -589,7 +620,8 @@ static int check_rules(const struct decoder *d)
         return INSN_INVALID;
     if (in->prefix & PFX_VEX && d->vvvv != 0 && !uses_vvvv(d->row))
         return INSN_INVALID;
-    if (bad_control_register(&in->opnd[0]) || bad_control_register(&in->opnd[1]) || bad_segment_register(in) || bad_gather(in))
+    if (bad_control_register(&in->opnd[0]) || bad_control_register(&in->opnd[1]) || bad_segment_register(in) || bad_gather(in) ||
+        bad_high_register(d) || (in->prefix & PFX_EVEX && bad_evex(d)))
         return INSN_INVALID;
     return 0;
 }
@@ -607,6 +639,12 @@ static unsigned legacy_feature(const struct insn *in)
     return feature;
 }
 
+static unsigned evex_feature(uint32_t evex)
+{
+    unsigned feature = evex & EV_FEATURE;
+    return feature == EVAES ? FEATURE_VAES : feature == EVPCLMUL ? FEATURE_VPCLMULQDQ : FEATURE_AVX512F + feature;
+}
+
 static unsigned vex_feature(const struct insn *in, uint32_t cond)
 {
     unsigned feature = insn_op_feature(in->op);
@@ -622,13 +660,60 @@ static unsigned vex_feature(const struct insn *in, uint32_t cond)
     }
 }
 
+/* EVEX.b, L'L: the vector length; 0: there is none (SDM vol. 2, 2.7.10 and 2.7.11). */
+static unsigned evex_length(const struct decoder *d)
+{
+    const struct insn *in = d->in;
+    uint32_t evex = d->row->evex, lengths = (evex & EV_LENGTHS) >> EV_LENGTH_SHIFT;
+    bool b = evex_b(in->payload), registers = d->mod == 3, rounds = b && registers;
+    if (b && !(evex & (registers ? ER | SAE : BC)))
+        return 0;
+    if (rounds)
+        return evex & LIG ? 16 : 64;
+    if (in->vex_l == 3)
+        return 0;
+    if (evex & LIG)
+        return 16;
+    if (lengths && !(lengths >> in->vex_l & 1))
+        return 0;
+    return 16u << in->vex_l;
+}
+
+/* What the mask is to the memory operand; disp8 counts what is accessed. */
+static void decode_evex_access(struct decoder *d)
+{
+    struct insn *in = d->in;
+    uint32_t evex = d->row->evex;
+    unsigned element = (evex & EV_ELEMENT) >> EV_ELEMENT_SHIFT;
+    in->element = element ? 1u << (element - 1) : 0;
+    in->access = evex / NF & (ACCESS_WHOLE | ACCESS_ANY | ACCESS_PACKED | ACCESS_ALIGNED);
+    for (unsigned i = 0; i < in->nopnd; i++) {
+        struct insn_opnd *o = &in->opnd[i];
+        if (o->kind != OPND_MEM)
+            continue;
+        in->elements = in->element ? o->size / in->element : 0;
+        if (evex_b(in->payload))
+            o->size = in->element;
+        if (in->disp_len == 1)
+            in->disp *= in->access & ACCESS_PACKED ? in->element : o->size;
+    }
+}
+
+/* W is ignored where it would choose the size of a general register that 32-bit code has not. */
+static void ignore_w(struct decoder *d)
+{
+    for (unsigned i = 0; i < 4 && d->mode != CPU_MODE_64; i++)
+        if (d->row->spec[i] == Ey || d->row->spec[i] == Gy || d->row->cond & I64)
+            d->in->payload[1] &= 0x7f;
+}
+
 /* Everything that follows from the chosen row. */
 static int decode_by_row(struct decoder *d)
 {
     struct insn *in = d->in;
     uint32_t cond = d->row->cond;
     in->opsize = operand_size(d);
-    in->vl = !(cond & VEC) ? 0 : in->vex_l ? 32 : 16;
+    in->vl = !(cond & VEC) ? 0 : in->prefix & PFX_EVEX ? evex_length(d) : in->vex_l ? 32 : 16;
     int rc = cond & MODRM ? decode_modrm(d) : 0;
     if (rc == 0)
         rc = decode_operands(d);
@@ -636,6 +721,13 @@ static int decode_by_row(struct decoder *d)
         rc = check_rules(d);
     if (rc)
         return rc;
+    if (d->row->evex) {
+        ignore_w(d);
+        in->feature = evex_feature(d->row->evex);
+        if (in->prefix & PFX_EVEX)
+            decode_evex_access(d);
+        return 0;
+    }
     if (d->repeat && (cond & PREFIX_MASK) != PF2 && (cond & PREFIX_MASK) != PF3)
         in->prefix |= d->repeat == 0xf2 ? PFX_REPNE : PFX_REP;
     in->feature = in->prefix & PFX_VEX ? vex_feature(in, cond) : legacy_feature(in);
@@ -644,10 +736,10 @@ static int decode_by_row(struct decoder *d)
 
 static int decode_opcode(struct decoder *d)
 {
-    int rc = at_vex(d);
-    if (rc < 0)
-        return rc;
-    rc = rc ? decode_vex(d) : decode_escapes(d);
+    int vex = at_vex(d), evex = at_evex(d);
+    if (vex < 0 || evex < 0)
+        return vex < 0 ? vex : evex;
+    int rc = vex ? decode_vex(d) : evex ? decode_evex(d) : decode_escapes(d);
     return rc ? rc : choose_row(d);
 }
 

@@ -33,6 +33,7 @@ enum opnd_spec {
     Hx, Hss, Hsd, Hdq, Hqq,           /* VEX.vvvv: vector register */
     Wx, Wb, Ww, Wss, Wsd, Wdq, Wqq, Wh, Wqr, We, /* ModRM.rm: vector register or memory; h, qr, e = 1/2, 1/4, 1/8 of the vector length */
     Wdup,                             /* MOVDDUP: 8 bytes, or 32 when the vector length is 32 */
+    Kg, Kh, Ke, KeB, KeW, KeD, KeQ,   /* opmask: ModRM.reg; VEX.vvvv; ModRM.rm, or memory of 1, 2, 4, 8 bytes */
     Lx,                               /* vector register in an immediate's upper four bits (is4) */
     X0,                               /* XMM0, implicit */
     ST0, STi,
@@ -61,18 +62,41 @@ enum {
     NOB = 1 << 29,                                     /* only without REX.B (90: NOP, not XCHG) */
 };
 
+/*
+ * Properties of EVEX rows, and of the VEX rows of opmask instructions. E8 to E64: what one bit of the mask stands for, in the operand that can be memory.
+ * Broadcasts are of one such element; disp8 counts memory operands, or elements where the access is packed or a gather (SDM vol. 2, 2.7.5).
+ */
+enum {
+    EV_FEATURE = 31,                                   /* enum insn_feature - FEATURE_AVX512F */
+    EF = 0, ECD = 1, EBW = 2, EDQ = 3, EIFMA = 4, EVBMI = 5, EVBMI2 = 6, EVNNI = 7, EBITALG = 8, EPOPCNT = 9, EBF16 = 10,
+    EVAES = 30, EVPCLMUL = 31,
+    E8 = 1 << 5, E16 = 2 << 5, E32 = 3 << 5, E64 = 4 << 5, EV_ELEMENT_SHIFT = 5, EV_ELEMENT = 7 << 5,
+    BC = 1 << 8,                                       /* EVEX.b with memory: broadcast */
+    ER = 1 << 9, SAE = 1 << 10,                        /* EVEX.b with registers: rounding; no exceptions */
+    LIG = 1 << 11,                                     /* scalar: L'L is ignored */
+    NF = 1 << 12, ANY = 1 << 13, PACKED = 1 << 14, AL = 1 << 15, /* enum insn_access */
+    KN = 1 << 16, KM = 1 << 17,                        /* no mask; a mask, but never zeroing */
+    V128 = 1 << 18, V256 = 1 << 19, V512 = 1 << 20,    /* only these vector lengths; none of the bits: all */
+    V256UP = V256 | V512, EV_LENGTHS = V128 | V256 | V512, EV_LENGTH_SHIFT = 18,
+    EV = 1 << 30,                                /* so that no row's properties are 0 */
+};
+
 struct decode_row {
     uint16_t op;
     uint8_t spec[4];
     uint32_t cond;
+    uint32_t evex;     /* 0: not of AVX-512 */
 };
 
-#define ROWS(...) (const struct decode_row[]){ __VA_ARGS__, { OP_INVALID, { NO }, 0 } }
-#define I(op, cond, ...) { OP_##op, { __VA_ARGS__ }, (cond) }            /* without ModRM */
-#define R(op, cond, ...) { OP_##op, { __VA_ARGS__ }, (cond) | MODRM }    /* with ModRM */
-#define V(op, cond, ...) { OP_##op, { __VA_ARGS__ }, (cond) | MODRM | VEC }
+#define ROWS(...) (const struct decode_row[]){ __VA_ARGS__, { OP_INVALID, { NO }, 0, 0 } }
+#define I(op, cond, ...) { OP_##op, { __VA_ARGS__ }, (cond), 0 }         /* without ModRM */
+#define R(op, cond, ...) { OP_##op, { __VA_ARGS__ }, (cond) | MODRM, 0 } /* with ModRM */
+#define V(op, cond, ...) { OP_##op, { __VA_ARGS__ }, (cond) | MODRM | VEC, 0 }
+/* The name is for who reads */
+#define E(name, cond, evex, ...) { OP_EVEX, { __VA_ARGS__ }, (cond) | MODRM | VEC, (evex) | EV }
+#define K(name, cond, evex, ...) { OP_OPMASK, { __VA_ARGS__ }, (cond) | MODRM, (evex) | EV }
 
-/* Legacy maps: one byte, 0F, 0F38, 0F3A; VEX maps 1 to 3. */
+/* Legacy maps: one byte, 0F, 0F38, 0F3A; VEX and EVEX maps 1 to 3. */
 extern const struct decode_row *const decode_map_1byte[256];
 extern const struct decode_row *const decode_map_0f[256];
 extern const struct decode_row *const decode_map_0f38[256];
@@ -80,5 +104,8 @@ extern const struct decode_row *const decode_map_0f3a[256];
 extern const struct decode_row *const decode_vex_0f[256];
 extern const struct decode_row *const decode_vex_0f38[256];
 extern const struct decode_row *const decode_vex_0f3a[256];
+extern const struct decode_row *const decode_evex_0f[256];
+extern const struct decode_row *const decode_evex_0f38[256];
+extern const struct decode_row *const decode_evex_0f3a[256];
 
 #endif

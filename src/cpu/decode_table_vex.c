@@ -12,6 +12,16 @@
     [code] = ROWS(V(op##PS, NP, Vx, Hx, Wx), V(op##PD, P66, Vx, Hx, Wx), V(op##SS, PF3, Vss, Hdq, Wss), V(op##SD, PF2, Vsd, Hdq, Wsd))
 #define FLOAT2(code, op) [code] = ROWS(V(op##PS, NP, Vx, Hx, Wx), V(op##PD, P66, Vx, Hx, Wx))
 
+/* Opmask instructions: for 16, 64, 8 and 32 bits */
+#define MASK3(code, name, w) \
+    [code] = ROWS(K(name##W, NP | W0 | L1 | REG, w, Kg, Kh, Ke), K(name##Q, NP | W1 | L1 | REG, EBW, Kg, Kh, Ke), \
+                  K(name##B, P66 | W0 | L1 | REG, EDQ, Kg, Kh, Ke), K(name##D, P66 | W1 | L1 | REG, EBW, Kg, Kh, Ke))
+#define MASK_TEST(code, name, w) \
+    [code] = ROWS({ OP_OPMASK_TEST, { Kg, Ke }, NP | W0 | L0 | REG | MODRM, (w) | EV }, { OP_OPMASK_TEST, { Kg, Ke }, NP | W1 | L0 | REG | MODRM, EBW | EV }, \
+                  { OP_OPMASK_TEST, { Kg, Ke }, P66 | W0 | L0 | REG | MODRM, EDQ | EV }, { OP_OPMASK_TEST, { Kg, Ke }, P66 | W1 | L0 | REG | MODRM, EBW | EV })
+#define MASK_SHIFT(code, a, of_a, b, of_b) \
+    [code] = ROWS(K(a, P66 | W0 | L0 | REG, of_a, Kg, Ke, Ib), K(b, P66 | W1 | L0 | REG, of_b, Kg, Ke, Ib))
+
 const struct decode_row *const decode_vex_0f[256] = {
     [0x10] = ROWS(V(MOVUPS, NP, Vx, Wx), V(MOVUPD, P66, Vx, Wx), V(MOVSS, PF3 | MEM, Vss, Wss), V(MOVSS, PF3 | REG, Vss, Hdq, Wss),
                   V(MOVSD, PF2 | MEM, Vsd, Wsd), V(MOVSD, PF2 | REG, Vsd, Hdq, Wsd)),
@@ -36,6 +46,20 @@ const struct decode_row *const decode_vex_0f[256] = {
     FLOAT2(0x54, AND), FLOAT2(0x55, ANDN), FLOAT2(0x56, OR), FLOAT2(0x57, XOR), FLOAT4(0x58, ADD), FLOAT4(0x59, MUL),
     [0x5a] = ROWS(V(CVTPS2PD, NP, Vx, Wh), V(CVTPD2PS, P66, Vdq, Wx), V(CVTSS2SD, PF3, Vsd, Hdq, Wss), V(CVTSD2SS, PF2, Vss, Hdq, Wsd)),
     [0x5b] = ROWS(V(CVTDQ2PS, NP, Vx, Wx), V(CVTPS2DQ, P66, Vx, Wx), V(CVTTPS2DQ, PF3, Vx, Wx)),
+    MASK3(0x41, KAND, EF), MASK3(0x42, KANDN, EF), MASK3(0x45, KOR, EF), MASK3(0x46, KXNOR, EF), MASK3(0x47, KXOR, EF), MASK3(0x4a, KADD, EDQ),
+    [0x44] = ROWS(K(KNOTW, NP | W0 | L0 | REG, EF, Kg, Ke), K(KNOTQ, NP | W1 | L0 | REG, EBW, Kg, Ke), K(KNOTB, P66 | W0 | L0 | REG, EDQ, Kg, Ke),
+                  K(KNOTD, P66 | W1 | L0 | REG, EBW, Kg, Ke)),
+    [0x4b] = ROWS(K(KUNPCKWD, NP | W0 | L1 | REG, EBW, Kg, Kh, Ke), K(KUNPCKDQ, NP | W1 | L1 | REG, EBW, Kg, Kh, Ke),
+                  K(KUNPCKBW, P66 | W0 | L1 | REG, EF, Kg, Kh, Ke)),
+    [0x90] = ROWS(K(KMOVW, NP | W0 | L0, EF, Kg, KeW), K(KMOVQ, NP | W1 | L0, EBW, Kg, KeQ), K(KMOVB, P66 | W0 | L0, EDQ, Kg, KeB),
+                  K(KMOVD, P66 | W1 | L0, EBW, Kg, KeD)),
+    [0x91] = ROWS(K(KMOVW, NP | W0 | L0 | MEM, EF, KeW, Kg), K(KMOVQ, NP | W1 | L0 | MEM, EBW, KeQ, Kg), K(KMOVB, P66 | W0 | L0 | MEM, EDQ, KeB, Kg),
+                  K(KMOVD, P66 | W1 | L0 | MEM, EBW, KeD, Kg)),
+    [0x92] = ROWS(K(KMOVW, NP | W0 | L0 | REG, EF, Kg, Ed), K(KMOVB, P66 | W0 | L0 | REG, EDQ, Kg, Ed), K(KMOVD, PF2 | W0 | L0 | REG, EBW, Kg, Ed),
+                  K(KMOVQ, PF2 | W1 | L0 | REG | O64, EBW, Kg, Eq), K(KMOVD, PF2 | W1 | L0 | REG | I64, EBW, Kg, Ed)),
+    [0x93] = ROWS(K(KMOVW, NP | W0 | L0 | REG, EF, Gd, Ke), K(KMOVB, P66 | W0 | L0 | REG, EDQ, Gd, Ke), K(KMOVD, PF2 | W0 | L0 | REG, EBW, Gd, Ke),
+                  K(KMOVQ, PF2 | W1 | L0 | REG | O64, EBW, Gy, Ke), K(KMOVD, PF2 | W1 | L0 | REG | I64, EBW, Gd, Ke)),
+    MASK_TEST(0x98, KORTEST, EF), MASK_TEST(0x99, KTEST, EDQ),
     FLOAT4(0x5c, SUB), FLOAT4(0x5d, MIN), FLOAT4(0x5e, DIV), FLOAT4(0x5f, MAX),
     INT3(0x60, PUNPCKLBW), INT3(0x61, PUNPCKLWD), INT3(0x62, PUNPCKLDQ), INT3(0x63, PACKSSWB), INT3(0x64, PCMPGTB), INT3(0x65, PCMPGTW),
     INT3(0x66, PCMPGTD), INT3(0x67, PACKUSWB), INT3(0x68, PUNPCKHBW), INT3(0x69, PUNPCKHWD), INT3(0x6a, PUNPCKHDQ), INT3(0x6b, PACKSSDW),
@@ -46,7 +70,7 @@ const struct decode_row *const decode_vex_0f[256] = {
         SHIFT_IMM(PSRAD, 4), SHIFT_IMM(PSLLD, 6)),
     [0x73] = ROWS(SHIFT_IMM(PSRLQ, 2), SHIFT_IMM(PSRLDQ, 3), SHIFT_IMM(PSLLQ, 6), SHIFT_IMM(PSLLDQ, 7)),
     INT3(0x74, PCMPEQB), INT3(0x75, PCMPEQW), INT3(0x76, PCMPEQD),
-    [0x77] = ROWS({ OP_VZEROUPPER, { NO }, NP | L0 | VEC }, { OP_VZEROALL, { NO }, NP | L1 | VEC }),
+    [0x77] = ROWS({ OP_VZEROUPPER, { NO }, NP | L0 | VEC, 0 }, { OP_VZEROALL, { NO }, NP | L1 | VEC, 0 }),
     [0x7c] = ROWS(V(HADDPD, P66, Vx, Hx, Wx), V(HADDPS, PF2, Vx, Hx, Wx)), [0x7d] = ROWS(V(HSUBPD, P66, Vx, Hx, Wx),
         V(HSUBPS, PF2, Vx, Hx, Wx)),
     [0x7e] = ROWS(V(MOVD, P66 | L0, Ey, Vdq), V(MOVQ, PF3 | L0, Vsd, Wsd)), [0x7f] = ROWS(V(MOVDQA, P66, Wx, Vx), V(MOVDQU, PF3, Wx, Vx)),
@@ -141,6 +165,8 @@ const struct decode_row *const decode_vex_0f3a[256] = {
     [0x19] = ROWS(V(VEXTRACTF128, P66 | W0 | L1, Wdq, Vx, Ib)), [0x1d] = ROWS(V(VCVTPS2PH, P66 | W0, Wh, Vx, Ib)),
     [0x20] = ROWS(V(PINSRB, P66 | L0, Vdq, Hdq, EdMb, Ib)), [0x21] = ROWS(V(INSERTPS, P66 | L0, Vdq, Hdq, Wss, Ib)),
     [0x22] = ROWS(V(PINSRD, P66 | L0, Vdq, Hdq, Ey, Ib)),
+    MASK_SHIFT(0x30, KSHIFTRB, EDQ, KSHIFTRW, EF), MASK_SHIFT(0x31, KSHIFTRD, EBW, KSHIFTRQ, EBW), MASK_SHIFT(0x32, KSHIFTLB, EDQ, KSHIFTLW, EF),
+    MASK_SHIFT(0x33, KSHIFTLD, EBW, KSHIFTLQ, EBW),
     [0x38] = ROWS(V(VINSERTI128, P66 | W0 | L1, Vx, Hx, Wdq, Ib)), [0x39] = ROWS(V(VEXTRACTI128, P66 | W0 | L1, Wdq, Vx, Ib)),
     [0x40] = ROWS(V(DPPS, P66, Vx, Hx, Wx, Ib)), [0x41] = ROWS(V(DPPD, P66 | L0, Vx, Hx, Wx, Ib)),
     [0x42] = ROWS(V(MPSADBW, P66 | AI, Vx, Hx, Wx, Ib)),

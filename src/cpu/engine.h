@@ -38,6 +38,7 @@ size_t cpu_counters(const struct cpu *, struct hy_counter *out, size_t room);
  * and AVX, may be used as far as control registers decide that. In 64-bit mode SS says nothing: a kernel has a null one behind an exception and a flat one behind
  * SYSCALL, and its code is the same. */
 enum { KEY_FLAT = 1 << 2, KEY_RIGHTS_SHIFT = 3, KEY_STACK_32 = 1 << 5, KEY_LONG_MODE = 1 << 6, KEY_VECTORS = 1 << 7, KEY_AVX = 1 << 8, KEY_ANY = 1 << 9,
+    KEY_AVX512 = 1 << 11,
     KEY_INNER = 1 << 10 /* CPL 1 or 2: else rights say whether it is 0 or 3 */ };
 
 static inline uint32_t engine_block_key(const struct cpu *cpu)
@@ -45,9 +46,10 @@ static inline uint32_t engine_block_key(const struct cpu *cpu)
     const struct cpu_state *s = &cpu->state;
     bool vectors = !(s->cr0 & (CR0_EM | CR0_TS)) && s->cr4 & CR4_OSFXSR;
     bool avx = vectors && s->cr4 & CR4_OSXSAVE && (s->xcr0 & (XCR0_SSE | XCR0_AVX)) == (XCR0_SSE | XCR0_AVX);
+    bool avx512 = avx && s->xcr0 & XCR0_ZMM; /* all of them, or none */
     return KEY_ANY | cpu->mode | (cpu->flat ? KEY_FLAT : 0) | (uint32_t)cpu->rights << KEY_RIGHTS_SHIFT |
            (cpu->mode != CPU_MODE_64 && s->seg[SEG_SS].attributes & SEG_DB ? KEY_STACK_32 : 0) | (cpu->long_mode ? KEY_LONG_MODE : 0) |
-           (vectors ? KEY_VECTORS : 0) | (avx ? KEY_AVX : 0) | (s->cpl == 1 || s->cpl == 2 ? KEY_INNER : 0);
+           (vectors ? KEY_VECTORS : 0) | (avx ? KEY_AVX : 0) | (avx512 ? KEY_AVX512 : 0) | (s->cpl == 1 || s->cpl == 2 ? KEY_INNER : 0);
 }
 
 static inline unsigned engine_key_rights(uint32_t key) { return key >> KEY_RIGHTS_SHIFT & 3; }
@@ -64,6 +66,7 @@ static inline bool engine_key_translates(uint32_t key)
 static inline unsigned engine_key_set(uint32_t key) { return engine_key_mode(key) == CPU_MODE_64 ? engine_key_rights(key) : FAST_TLB_USER_32; }
 static inline bool engine_key_vectors(uint32_t key) { return key & KEY_VECTORS; }
 static inline bool engine_key_avx(uint32_t key) { return key & KEY_AVX; }
+static inline bool engine_key_avx512(uint32_t key) { return key & KEY_AVX512; }
 
 /* Translations were dropped: all, or all that are not global; or those of the page at `linear`. Moves fetch_generation as far as code was fetched by them. */
 #define FETCH_LOCAL UINT32_C(0xffff)

@@ -183,6 +183,10 @@ void exec_vector(struct cpu *cpu, const struct insn *in)
         execute_row(cpu, in, row);
         return;
     }
+    if (in->op >= OP_EVEX) {
+        exec_evex(cpu, in);
+        return;
+    }
     vector_exec *exec = vector_move(in->op);
     if (!exec)
         exec = vector_special(in->op);

@@ -34,6 +34,12 @@ uint64_t vector_linear(struct cpu *, const struct insn *, unsigned size, unsigne
 /* Operand `i` as a value: a pointer to the register, or to *buffer. Memory is zero-extended. */
 const union vec *vector_source(struct cpu *, const struct insn *, unsigned i, union vec *buffer, unsigned traits);
 
+/* What a VEX form does to a register above its YMM half. */
+static inline void vector_clear_zmm(struct cpu *cpu, unsigned reg)
+{
+    memset(cpu->state.zmm_high[reg & 15], 0, sizeof cpu->state.zmm_high[0]);
+}
+
 /* Writes an XMM or YMM destination: legacy forms keep what lies above 16 bytes, VEX forms clear what lies above `bytes`. */
 static inline void vector_write_xmm(struct cpu *cpu, const struct insn *in, unsigned reg, const union vec *value, unsigned bytes)
 {
@@ -44,6 +50,7 @@ static inline void vector_write_xmm(struct cpu *cpu, const struct insn *in, unsi
     if (in->prefix & PFX_VEX) {
         r->q[2] = bytes > 16 ? value->q[2] : 0;
         r->q[3] = bytes > 16 ? value->q[3] : 0;
+        vector_clear_zmm(cpu, reg);
     }
 }
 

@@ -272,6 +272,7 @@ static void gather(struct cpu *cpu, const struct insn *in)
     if (in->opnd[0].reg == in->opnd[2].reg || in->opnd[0].reg == in->index || in->opnd[2].reg == in->index)
         cpu_raise(cpu, EXC_UD);
     unsigned used = g.count * g.element_size;
+    vector_clear_zmm(cpu, in->opnd[2].reg);
     expand_mask(mask, in->vl, g.element_size);
     for (unsigned i = 0; i < g.count; i++) {
         unsigned at = i * g.element_size;
@@ -282,10 +283,12 @@ static void gather(struct cpu *cpu, const struct insn *in)
         memcpy(&dst->b[at], &element, g.element_size);
         memset(&mask->b[at], 0, g.element_size);
         memset(&dst->b[in->vl], 0, sizeof *dst - in->vl);
+        vector_clear_zmm(cpu, in->opnd[0].reg);
         cpu_exit_commit(cpu);
     }
     *mask = (union vec){ 0 };
     memset(&dst->b[used], 0, sizeof *dst - used);
+    vector_clear_zmm(cpu, in->opnd[0].reg);
 }
 
 /* ---- MXCSR and whole-register instructions */
@@ -328,15 +331,19 @@ static unsigned register_count(const struct cpu *cpu) { return cpu->mode == CPU_
 static void zero_upper(struct cpu *cpu, const struct insn *in)
 {
     vector_check(cpu, in);
-    for (unsigned i = 0; i < register_count(cpu); i++)
+    for (unsigned i = 0; i < register_count(cpu); i++) {
         cpu->state.vec[i].q[2] = cpu->state.vec[i].q[3] = 0;
+        vector_clear_zmm(cpu, i);
+    }
 }
 
 static void zero_all(struct cpu *cpu, const struct insn *in)
 {
     vector_check(cpu, in);
-    for (unsigned i = 0; i < register_count(cpu); i++)
+    for (unsigned i = 0; i < register_count(cpu); i++) {
         cpu->state.vec[i] = (union vec){ 0 };
+        vector_clear_zmm(cpu, i);
+    }
 }
 
 vector_exec *vector_move(enum insn_op op)

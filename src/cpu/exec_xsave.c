@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* exec_xsave.c - FXSAVE, FXRSTOR, XSAVE, XSAVEOPT, XSAVEC, XSAVES, XRSTOR, XRSTORS.
  *
- * What the guest sees: components x87, SSE, AVX and PKRU; the init optimisation, not the modified optimisation (XSAVEOPT and XSAVES may always write what is in
+ * What the guest sees: components x87, SSE, AVX, AVX-512's three and PKRU; the init optimisation, not the modified optimisation (XSAVEOPT and XSAVES may always write what is in
  * use). Nothing of the image is trusted: reserved bits of header and MXCSR are checked before any state changes, and all memory is read, or probed for
  * writing, first. Threads: owner's only. Spec: SDM vol. 1, 10.5 and chapter 13. */
 #include "cpu/xsave.h"
+#include "cpu/cpuid.h"
 #include "cpu/decode.h"
 #include "cpu/exec_vector.h"
 #include "cpu/x87.h"
@@ -15,28 +16,75 @@
 
 enum { FX_MXCSR = 24, FX_XMM = 160, FX_SIZE = 416 };
 
-uint32_t xsave_standard_size(uint64_t mask)
+/* Extended components, in the order of their numbers; offsets in the standard format. */
+struct component { uint16_t bit /* of XCR0 */, offset, size; };
+static const struct component components[] = {
+    { XCR0_AVX, XSAVE_AVX_OFFSET, XSAVE_AVX_SIZE }, { XCR0_OPMASK, XSAVE_OPMASK_OFFSET, XSAVE_OPMASK_SIZE },
+    { XCR0_ZMM_HIGH, XSAVE_ZMM_HIGH_OFFSET, XSAVE_ZMM_HIGH_SIZE }, { XCR0_ZMM16, XSAVE_ZMM16_OFFSET, XSAVE_ZMM16_SIZE },
+    { XCR0_PKRU, XSAVE_PKRU_BEHIND_ZMM, XSAVE_PKRU_SIZE },
+};
+#define FOR_EACH_COMPONENT(c, mask) \
+    for (const struct component *c = components; c < components + ARRAY_LEN(components); c++) \
+        if ((mask) & c->bit)
+
+static uint32_t standard_offset(const struct component *c, bool avx512)
 {
-    return mask & XCR0_PKRU ? XSAVE_PKRU_OFFSET + XSAVE_PKRU_SIZE : mask & XCR0_AVX ? XSAVE_AVX_OFFSET + XSAVE_AVX_SIZE : XSAVE_EXTENDED;
+    return c->bit == XCR0_PKRU && !avx512 ? XSAVE_PKRU_OFFSET : c->offset;
+}
+
+uint32_t xsave_standard_size(uint64_t mask, bool avx512)
+{
+    uint32_t end = XSAVE_EXTENDED;
+
+    FOR_EACH_COMPONENT(c, mask)
+        end = standard_offset(c, avx512) + c->size; /* the last is behind all others */
+    return end;
 }
 
 uint32_t xsave_compacted_size(uint64_t mask)
 {
-    return XSAVE_EXTENDED + (mask & XCR0_AVX ? XSAVE_AVX_SIZE : 0) + (mask & XCR0_PKRU ? XSAVE_PKRU_SIZE : 0);
+    uint32_t end = XSAVE_EXTENDED;
+
+    FOR_EACH_COMPONENT(c, mask)
+        end += c->size;
+    return end;
+}
+
+/* Offset of the component in an area of this format. */
+static unsigned component_offset(const struct cpu *cpu, const struct component *c, bool compacted, uint64_t present)
+{
+    return compacted ? xsave_compacted_size(present & (c->bit - 1u)) : standard_offset(c, cpu_has(cpu, FEATURE_AVX512F));
 }
 
 /* In 64-bit mode 16 vector registers take part, else 8. */
 static unsigned register_count(const struct cpu *cpu) { return cpu->mode == CPU_MODE_64 ? 16 : 8; }
 
+static uint64_t or_of(const uint64_t *q, unsigned count)
+{
+    uint64_t all = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        all |= q[i];
+    return all;
+}
+
+static uint64_t zmm_in_use(const struct cpu *cpu)
+{
+    const struct cpu_state *s = &cpu->state;
+
+    return (or_of(s->k, 8) ? XCR0_OPMASK : 0) | (or_of(s->zmm_high[0], 4 * register_count(cpu)) ? XCR0_ZMM_HIGH : 0) |
+        (cpu->mode == CPU_MODE_64 && or_of(s->zmm16[0], 8 * 16) ? XCR0_ZMM16 : 0);
+}
+
 uint64_t xsave_in_use(const struct cpu *cpu)
 {
-    uint64_t low = 0, high = 0;
+    uint64_t low = 0, high = 0, zmm = cpu->state.xcr0 & XCR0_ZMM ? zmm_in_use(cpu) : 0;
 
     for (unsigned i = 0; i < register_count(cpu); i++) {
         low |= cpu->state.vec[i].q[0] | cpu->state.vec[i].q[1];
         high |= cpu->state.vec[i].q[2] | cpu->state.vec[i].q[3];
     }
-    return (x87_is_initial(&cpu->state.x87) ? 0 : XCR0_X87) | (low ? XCR0_SSE : 0) | (high ? XCR0_AVX : 0) | (cpu->state.pkru ? XCR0_PKRU : 0);
+    return (x87_is_initial(&cpu->state.x87) ? 0 : XCR0_X87) | (low ? XCR0_SSE : 0) | (high ? XCR0_AVX : 0) | zmm | (cpu->state.pkru ? XCR0_PKRU : 0);
 }
 
 static bool is_wide(const struct cpu *cpu, const struct insn *in) { return in->prefix & PFX_REX_W && cpu->mode == CPU_MODE_64; }
@@ -61,16 +109,56 @@ static void get_xmm(struct cpu *cpu, const uint8_t *area)
         memcpy(&cpu->state.vec[i], area + FX_XMM + 16 * i, 16);
 }
 
-static void put_ymm_high(const struct cpu *cpu, uint8_t *p)
+unsigned xsave_put(const struct cpu *cpu, uint64_t component, uint8_t *p)
 {
-    for (unsigned i = 0; i < register_count(cpu); i++)
-        memcpy(p + 16 * i, &cpu->state.vec[i].q[2], 16);
+    const struct cpu_state *s = &cpu->state;
+
+    switch (component) {
+    case XCR0_AVX:
+        for (unsigned i = 0; i < register_count(cpu); i++)
+            memcpy(p + 16 * i, &s->vec[i].q[2], 16);
+        return 16 * register_count(cpu);
+    case XCR0_OPMASK:
+        memcpy(p, s->k, sizeof s->k);
+        return sizeof s->k;
+    case XCR0_ZMM_HIGH:
+        memcpy(p, s->zmm_high, 32 * register_count(cpu));
+        return 32 * register_count(cpu);
+    case XCR0_ZMM16:
+        memcpy(p, s->zmm16, sizeof s->zmm16);
+        return cpu->mode == CPU_MODE_64 ? sizeof s->zmm16 : 0;
+    default:
+        store_le64(p, s->pkru);
+        return XSAVE_PKRU_SIZE;
+    }
 }
 
-static void get_ymm_high(struct cpu *cpu, const uint8_t *p)
+unsigned xsave_size(const struct cpu *cpu, uint64_t component)
 {
-    for (unsigned i = 0; i < register_count(cpu); i++)
-        memcpy(&cpu->state.vec[i].q[2], p + 16 * i, 16);
+    switch (component) {
+    case XCR0_AVX:      return 16 * register_count(cpu);
+    case XCR0_ZMM_HIGH: return 32 * register_count(cpu);
+    case XCR0_ZMM16:    return cpu->mode == CPU_MODE_64 ? XSAVE_ZMM16_SIZE : 0;
+    default:            return component == XCR0_OPMASK ? XSAVE_OPMASK_SIZE : XSAVE_PKRU_SIZE;
+    }
+}
+
+void xsave_get(struct cpu *cpu, uint64_t component, const uint8_t *p)
+{
+    static const uint8_t initial[XSAVE_ZMM16_SIZE];
+    struct cpu_state *s = &cpu->state;
+
+    p = p ? p : initial;
+    switch (component) {
+    case XCR0_AVX:
+        for (unsigned i = 0; i < register_count(cpu); i++)
+            memcpy(&s->vec[i].q[2], p + 16 * i, 16);
+        break;
+    case XCR0_OPMASK:   memcpy(s->k, p, sizeof s->k); break;
+    case XCR0_ZMM_HIGH: memcpy(s->zmm_high, p, xsave_size(cpu, component)); break;
+    case XCR0_ZMM16:    memcpy(s->zmm16, p, xsave_size(cpu, component)); break;
+    default:            cpu_set_pkru(cpu, load_le32(p)); break;
+    }
 }
 
 static void check_mxcsr(struct cpu *cpu, const uint8_t *area)
@@ -150,12 +238,6 @@ static struct xsave_request xsave_begin(struct cpu *cpu, const struct insn *in)
     return r;
 }
 
-/* Offset of component 9 in an area of this format; component 2 is always first. */
-static unsigned pkru_offset(bool compacted, uint64_t components)
-{
-    return !compacted ? XSAVE_PKRU_OFFSET : XSAVE_EXTENDED + (components & XCR0_AVX ? XSAVE_AVX_SIZE : 0);
-}
-
 /* Writes [from, to) of the assembled area. */
 static void store_part(struct cpu *cpu, uint64_t linear, const uint8_t *area, unsigned from, unsigned to)
 {
@@ -166,7 +248,7 @@ static void exec_xsave_store(struct cpu *cpu, const struct insn *in)
 {
     struct xsave_request r = xsave_begin(cpu, in);
     uint64_t in_use = xsave_in_use(cpu) & r.mask, write, header[2] = { 0 };
-    unsigned size = r.compacted ? xsave_compacted_size(r.mask) : xsave_standard_size(r.mask), pkru = pkru_offset(r.compacted, r.mask);
+    unsigned size = r.compacted ? xsave_compacted_size(r.mask) : xsave_standard_size(r.mask, cpu_has(cpu, FEATURE_AVX512F));
     uint8_t area[XSAVE_MAX_SIZE];
 
     cpu_probe_write(cpu, r.linear, size);
@@ -181,8 +263,6 @@ static void exec_xsave_store(struct cpu *cpu, const struct insn *in)
     x87_put_fxsave(&cpu->state.x87, area, r.wide);
     put_mxcsr(cpu, area);
     put_xmm(cpu, area);
-    put_ymm_high(cpu, area + XSAVE_AVX_OFFSET);
-    store_le64(area + pkru, cpu->state.pkru);
     if (write & XCR0_X87) {
         store_part(cpu, r.linear, area, 0, FX_MXCSR);
         store_part(cpu, r.linear, area, FX_MXCSR + 8, FX_XMM);
@@ -191,10 +271,10 @@ static void exec_xsave_store(struct cpu *cpu, const struct insn *in)
         store_part(cpu, r.linear, area, FX_MXCSR, FX_MXCSR + 8);
     if (write & XCR0_SSE)
         store_part(cpu, r.linear, area, FX_XMM, FX_XMM + 16 * register_count(cpu));
-    if (write & XCR0_AVX)
-        store_part(cpu, r.linear, area, XSAVE_AVX_OFFSET, XSAVE_AVX_OFFSET + 16 * register_count(cpu));
-    if (write & XCR0_PKRU)
-        store_part(cpu, r.linear, area, pkru, pkru + XSAVE_PKRU_SIZE);
+    FOR_EACH_COMPONENT(c, write) {
+        unsigned at = component_offset(cpu, c, r.compacted, r.mask);
+        store_part(cpu, r.linear, area, at, at + xsave_put(cpu, c->bit, area + at));
+    }
     cpu_store_bytes(cpu, r.linear + XSAVE_LEGACY_SIZE, header, r.compacted ? 16 : 8);
 }
 
@@ -215,7 +295,7 @@ static bool check_header(struct cpu *cpu, const struct xsave_request *r, const u
     return compacted;
 }
 
-static void restore_components(struct cpu *cpu, const struct xsave_request *r, const uint8_t *area, uint64_t load, unsigned pkru)
+static void restore_components(struct cpu *cpu, const struct xsave_request *r, const uint8_t *area, uint64_t load, uint64_t present, bool compacted)
 {
     uint64_t reset = r->mask & ~load;
 
@@ -229,12 +309,8 @@ static void restore_components(struct cpu *cpu, const struct xsave_request *r, c
         get_xmm(cpu, area);
     for (unsigned i = 0; i < register_count(cpu) && reset & XCR0_SSE; i++)
         cpu->state.vec[i].q[0] = cpu->state.vec[i].q[1] = 0;
-    if (load & XCR0_AVX)
-        get_ymm_high(cpu, area + XSAVE_AVX_OFFSET);
-    for (unsigned i = 0; i < register_count(cpu) && reset & XCR0_AVX; i++)
-        cpu->state.vec[i].q[2] = cpu->state.vec[i].q[3] = 0;
-    if (r->mask & XCR0_PKRU)
-        cpu_set_pkru(cpu, load & XCR0_PKRU ? load_le32(area + pkru) : 0);
+    FOR_EACH_COMPONENT(c, r->mask)
+        xsave_get(cpu, c->bit, load & c->bit ? area + component_offset(cpu, c, compacted, present) : NULL);
 }
 
 static void exec_xsave_restore(struct cpu *cpu, const struct insn *in)
@@ -247,17 +323,16 @@ static void exec_xsave_restore(struct cpu *cpu, const struct insn *in)
     bool compacted = check_header(cpu, &r, header);
     uint64_t load = header[0] & r.mask;
     bool with_mxcsr = compacted ? load & XCR0_SSE : r.mask & (XCR0_SSE | XCR0_AVX);
-    unsigned pkru = pkru_offset(compacted, header[1]);
 
     cpu_load_bytes(cpu, r.linear, area, FX_XMM + 16 * register_count(cpu));
-    if (load & XCR0_AVX)
-        cpu_load_bytes(cpu, r.linear + XSAVE_AVX_OFFSET, area + XSAVE_AVX_OFFSET, 16 * register_count(cpu));
-    if (load & XCR0_PKRU)
-        cpu_load_bytes(cpu, r.linear + pkru, area + pkru, XSAVE_PKRU_SIZE);
+    FOR_EACH_COMPONENT(c, load) {
+        unsigned at = component_offset(cpu, c, compacted, header[1]);
+        cpu_load_bytes(cpu, r.linear + at, area + at, xsave_size(cpu, c->bit));
+    }
     if (with_mxcsr)
         check_mxcsr(cpu, area);
 
-    restore_components(cpu, &r, area, load, pkru);
+    restore_components(cpu, &r, area, load, header[1], compacted);
     if (with_mxcsr)
         cpu->state.mxcsr = load_le32(area + FX_MXCSR);
     else if (compacted && r.mask & XCR0_SSE)

@@ -20,10 +20,10 @@ typedef int32_t  v_sd __attribute__((vector_size(16), may_alias, aligned(1)));
 #define LOW(n)  (*(v_q *)&cpu->state.vec[n].q[0])
 #define HIGH(n) (*(v_q *)&cpu->state.vec[n].q[2])
 
-/* What vector_check() asks for. */
+/* What vector_check() asks for. With AVX-512 enabled VEX forms clear the upper halves of ZMM registers too, which exec_vector() does. */
 #define SSE_READY (likely(!(cpu->state.cr0 & (CR0_EM | CR0_TS)) && (cpu->state.cr4 & CR4_OSFXSR)))
 #define AVX_READY (likely(!(cpu->state.cr0 & CR0_TS) && (cpu->state.cr4 & CR4_OSXSAVE) && \
-                          (cpu->state.xcr0 & (XCR0_SSE | XCR0_AVX)) == (XCR0_SSE | XCR0_AVX)))
+                          (cpu->state.xcr0 & XCR0_AVX512) == (XCR0_SSE | XCR0_AVX)))
 #define UNLESS(condition) if (!(condition)) return uop_vector(cpu, u)
 
 /* Declares name_at, name_entry and name_host for an access of `bits` through the TLB. */

@@ -43,7 +43,8 @@ const char *insn_feature_name(enum insn_feature feature)
         "base", "fpu", "cmov", "cx8", "cx16", "sep", "syscall", "mmx", "fxsr", "sse", "sse2", "sse3", "ssse3", "sse41", "sse42", "aes",
         "pclmulqdq", "sha", "popcnt", "lzcnt", "bmi1", "bmi2", "adx", "movbe", "clfsh", "clflushopt", "clwb", "rdrand", "rdseed", "rdpid",
         "rdtscp", "xsave", "xsaveopt", "xsavec", "xsaves", "fsgsbase", "invpcid", "monitor", "smap", "pku", "serialize", "prefetchw", "vmx",
-        "svm", "smx", "avx", "avx2", "fma", "f16c", "vaes", "vpclmulqdq",
+        "svm", "smx", "avx", "avx2", "fma", "f16c", "vaes", "vpclmulqdq", "avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512ifma",
+        "avx512vbmi", "avx512vbmi2", "avx512vnni", "avx512bitalg", "avx512vpopcntdq", "avx512bf16",
     };
     return (unsigned)feature < FEATURE_COUNT ? names[feature] : "?";
 }

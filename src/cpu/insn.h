@@ -30,6 +30,8 @@ enum insn_feature {
     FEATURE_RDTSCP, FEATURE_XSAVE, FEATURE_XSAVEOPT, FEATURE_XSAVEC, FEATURE_XSAVES, FEATURE_FSGSBASE, FEATURE_INVPCID,
     FEATURE_MONITOR, FEATURE_SMAP, FEATURE_PKU, FEATURE_SERIALIZE, FEATURE_PREFETCHW, FEATURE_VMX, FEATURE_SVM,
     FEATURE_SMX, FEATURE_AVX, FEATURE_AVX2, FEATURE_FMA, FEATURE_F16C, FEATURE_VAES, FEATURE_VPCLMULQDQ,
+    FEATURE_AVX512F, FEATURE_AVX512CD, FEATURE_AVX512BW, FEATURE_AVX512DQ, FEATURE_AVX512IFMA, FEATURE_AVX512VBMI, FEATURE_AVX512VBMI2,
+    FEATURE_AVX512VNNI, FEATURE_AVX512BITALG, FEATURE_AVX512VPOPCNTDQ, FEATURE_AVX512BF16, /* VL comes with F */
     FEATURE_COUNT,
     /* only in insn_ops.def, never in struct insn: resolved by the kind of register */
     FEATURE_MMX2 = 0xfe, FEATURE_SSEI = 0xff
@@ -50,7 +52,8 @@ enum insn_prefix {
     PFX_REX = 1 << 5,     /* an effective REX byte: byte registers 4..7 are SPL, BPL, SIL, DIL (operands are resolved already) */
     PFX_REX_W = 1 << 6,   /* REX.W or VEX.W */
     PFX_VEX = 1 << 7,     /* VEX form: zero the destination's upper bits; alignment checks only in MOVAPS, MOVNT* and kin */
-    PFX_SEG = 1 << 8      /* a segment override was given (and, in 64-bit mode, it was FS or GS) */
+    PFX_SEG = 1 << 8,     /* a segment override was given (and, in 64-bit mode, it was FS or GS) */
+    PFX_EVEX = 1 << 9     /* EVEX form; PFX_VEX is not set then */
 };
 
 /* Register numbers of the hardware; used in base, index and operands of kind OPND_GPR. */
@@ -81,11 +84,24 @@ enum insn_opnd_kind {
     OPND_CR, OPND_DR,
     OPND_ST,        /* x87 ST(reg) */
     OPND_MMX,       /* reg 0..7 */
-    OPND_XMM,       /* vector register, reg 0..15; size = bytes that take part: 4, 8, 16, 32 (or 2, 1 for narrow sources) */
+    OPND_XMM,       /* vector register, reg 0..15 (EVEX: 31); size = bytes that take part: 4, 8, 16, 32, 64 (or 2, 1 for narrow sources) */
+    OPND_MASK,      /* opmask register, reg 0..7 */
 };
 
 /* Which field of the encoding an operand's register came from (a translator that renames registers needs it). */
 enum insn_field { FIELD_IMPLICIT, FIELD_REG, FIELD_RM, FIELD_VVVV, FIELD_OPCODE, FIELD_IS4 };
+
+/* struct insn.access: how an EVEX instruction goes to memory. */
+enum insn_access {
+    ACCESS_WHOLE = 1 << 0,     /* all of the operand, whatever the mask says (exception classes with NF) */
+    ACCESS_ANY = 1 << 1,       /* an element, if any of those of the destination that it goes to is wanted (VBROADCAST) */
+    ACCESS_PACKED = 1 << 2,    /* compress and expand: as many elements as bits of the mask are set */
+    ACCESS_ALIGNED = 1 << 3,   /* #GP unless aligned */
+};
+
+/* Parts of EVEX (SDM vol. 2, 2.7.1). */
+static inline unsigned evex_mask_register(const uint8_t payload[3]) { return payload[2] & 7; }
+static inline bool evex_b(const uint8_t payload[3]) { return payload[2] & 0x10; }
 
 struct insn_opnd {
     uint8_t kind;   /* enum insn_opnd_kind */
@@ -100,7 +116,7 @@ struct insn {
     uint8_t length;       /* 1..15 */
     uint8_t opsize;       /* 1, 2, 4, 8: integer operand size; for stack operations the size pushed; for near branches that of rIP */
     uint8_t asize;        /* 2, 4, 8: address size, also that of rCX/rSI/rDI counters */
-    uint8_t vl;           /* 0, 16, 32: vector length of SSE (16) and VEX forms; 8 never (MMX is told by OPND_MMX) */
+    uint8_t vl;           /* 0, 16, 32, 64: vector length of SSE (16), VEX and EVEX forms; 8 never (MMX is told by OPND_MMX) */
     uint8_t map;          /* 0: one byte, 1: 0F, 2: 0F38, 3: 0F3A; VEX.mmmmm alike */
     uint8_t opcode;       /* last opcode byte */
     uint8_t modrm;        /* raw ModRM byte, when modrm_off != 0 */
@@ -112,14 +128,17 @@ struct insn {
     uint8_t scale;        /* shift: 0..3 */
     uint8_t vsib : 1;     /* gather: index is XMM/YMM */
     uint8_t has_mem : 1;  /* ModRM addresses memory (also for LEA, NOP and other operations that do not access it) */
-    uint8_t vex_l : 1;
+    uint8_t vex_l : 2;    /* VEX.L; EVEX.L'L, resolved to the vector length */
     /* Offsets in the bytes. modrm, disp, imm: 0 = absent. rex: the REX or (first) VEX byte, valid with PFX_REX or PFX_VEX. */
     uint8_t rex_off, opcode_off, modrm_off, disp_off, imm_off;
     uint8_t disp_len, imm_len; /* bytes in the encoding; imm_len includes imm2's */
     uint8_t vvvv;         /* VEX.vvvv, 0..15, already inverted */
     uint16_t imm2;
-    int32_t disp;         /* sign-extended by the user to asize */
+    uint8_t element, elements; /* EVEX: bytes of what one bit of the mask governs in memory, and how many bits of the mask take part */
+    int32_t disp;         /* sign-extended by the user to asize; EVEX: disp8 already scaled */
     struct insn_opnd opnd[4]; /* destination first, in Intel syntax order */
+    uint8_t payload[3];   /* EVEX: its bytes P0 to P2. VEX: [1] is the byte with W, vvvv, L and pp */
+    uint8_t access;       /* enum insn_access bits */
     int64_t imm;          /* sign- or zero-extended as the operation wants */
 };
 _Static_assert(sizeof(struct insn) <= 64, "a decoded instruction fits a cache line");

@@ -149,7 +149,7 @@ static hy_err set_cr(struct cpu *cpu, uint32_t n, uint64_t value)
         cpu_set_cr8(cpu, value);
         break;
     case 0x100:
-        if (value & ~XSAVE_COMPONENTS || !(value & XCR0_X87) || (value & XCR0_AVX && !(value & XCR0_SSE)))
+        if (value & ~XSAVE_COMPONENTS || !xcr0_is_consistent(value) || (value & XCR0_ZMM && !cpu_has(cpu, FEATURE_AVX512F)))
             return HY_E_INVAL;
         s->xcr0 = value;
         break;

@@ -119,7 +119,8 @@ int machine_set_cpuid(struct machine *m, struct err *err)
             table_add(t, leaves[0]);
             table_add(t, leaves[1]);
         }
-        r = machine_disable_features(m->config.cpu_disable, t->entry, t->n, err);
+        r = machine_enable_features(m->config.cpu_enable, software, t->entry, t->n, err);
+        r = r ? r : machine_disable_features(m->config.cpu_disable, t->entry, t->n, err);
         e = r ? HY_OK : hy_cpuid(m->vm, HY_ALL_CPUS, t->entry, t->n);
     }
     free(t);

@@ -131,6 +131,8 @@ int  vcpu_set_init_registers(struct vcpu *, struct err *); /* INIT: SDM 3:10.1.1
 /* cpuid.c */
 int  machine_set_cpuid(struct machine *, struct err *);
 /* Clears the bits of the features named (joined by ':', NULL: none). ERR_USAGE: an unknown name. */
+/* `software`: of a software CPU. */
+int  machine_enable_features(const char *names, bool software, struct hy_cpuid *entries, size_t n, struct err *);
 int  machine_disable_features(const char *names, struct hy_cpuid *entries, size_t n, struct err *);
 
 /* paravirt.c: what Linux knows as KVM's paravirtual interface, on backends that do not answer it themselves */

@@ -39,6 +39,7 @@ struct machine_input_filter { bool (*filter)(void *opaque, uint8_t byte); void *
 struct machine_config {
     const char *backend;             /* hy_open()'s list; NULL: automatic                     */
     uint32_t cpus;                   /* 1..MACHINE_CPUS_MAX                                   */
+    const char *cpu_enable;          /* "avx512", or NULL: none                                   */
     const char *cpu_disable;         /* features that the guest is not told of, joined by ':'; NULL: none */
     uint64_t memory;                 /* bytes, page multiple                                  */
     struct image kernel, initrd;

@@ -75,6 +75,8 @@ static bool mnemonic_matches(const struct insn *in, const char *name)
         return true;
     if (in->prefix & PFX_VEX && name[0] == 'v' && same_word(name + 1, insn_op_name(in->op)))
         return true;
+    if (in->op >= OP_EVEX) /* one operation for all */
+        return true;
     if (in->op == OP_JCC)
         return name[0] == 'j' && is_condition(name + 1);
     if (in->op == OP_SETCC)
@@ -131,7 +133,8 @@ static bool register_matches(const struct insn_opnd *o, ZydisRegister reg)
     case OPND_DR: return class == ZYDIS_REGCLASS_DEBUG && id == o->reg;
     case OPND_ST: return class == ZYDIS_REGCLASS_X87 && id == o->reg;
     case OPND_MMX: return class == ZYDIS_REGCLASS_MMX && id == o->reg;
-    case OPND_XMM: return (class == ZYDIS_REGCLASS_XMM || class == ZYDIS_REGCLASS_YMM) && id == o->reg;
+    case OPND_XMM: return (class == ZYDIS_REGCLASS_XMM || class == ZYDIS_REGCLASS_YMM || class == ZYDIS_REGCLASS_ZMM) && id == o->reg;
+    case OPND_MASK: return class == ZYDIS_REGCLASS_MASK && id == o->reg;
     default: return false;
     }
 }
@@ -204,10 +207,11 @@ static const char *check_operands(const struct insn *in, const ZydisDecodedInstr
         return "address size";
     if (operands_differ_by_style(in, z) || in->op == OP_NOP || in->op == OP_ENDBR)
         return NULL;
-    if (z->operand_count_visible != in->nopnd)
+    bool masked = in->prefix & PFX_EVEX && z->operand_count_visible == in->nopnd + 1; /* its second operand is the mask, then */
+    if (z->operand_count_visible != in->nopnd + masked)
         return "number of operands";
     for (unsigned i = 0; i < in->nopnd; i++) {
-        const char *bad = check_operand(in, &in->opnd[i], &zo[i]);
+        const char *bad = check_operand(in, &in->opnd[i], &zo[i + (masked && i > 0)]);
         if (bad)
             return bad;
     }

@@ -110,7 +110,7 @@ static unsigned put_vex(struct fp_random *r, uint8_t *code)
 /* Only registers that the rig sets up may be touched, and gathers would read anywhere. */
 static bool is_testable(const struct insn *in)
 {
-    if (in->op < OP_EMMS && in->op != OP_CRC32 && in->op != OP_MOVNTI)
+    if ((in->op < OP_EMMS || in->op >= OP_EVEX) && in->op != OP_CRC32 && in->op != OP_MOVNTI)
         return false;
     if (in->vsib || (in->has_mem && in->base != INSN_RDI) || in->seg == INSN_FS)
         return false;

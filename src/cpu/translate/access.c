@@ -63,6 +63,7 @@ static uint32_t miss_site(struct compile *c, uint8_t *retry, const struct range 
     site->size = (uint16_t)r->size;
     site->before = (uint16_t)(r->disp - r->lo);
     site->wants_write = r->write;
+    site->masked = c->in.prefix & PFX_EVEX && evex_mask_register(c->in.payload);
     site->base = (uint8_t)base;
     site->target = disp;
     return number;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* copy.c - instructions that the host does as they are, with other registers and another memory operand. */
 #include "cpu/translate/compile.h"
+#include "cpu/translate/emit_evex.h"
 
 int register_of(unsigned guest)
 {
@@ -51,7 +52,7 @@ static bool vector_is_copied(const struct insn *in)
     case OP_LDMXCSR: case OP_STMXCSR: case OP_MASKMOVQ: case OP_MASKMOVDQU: case OP_VMASKMOVPS: case OP_VMASKMOVPD: case OP_VPMASKMOVD: case OP_VPMASKMOVQ:
         return false;
     default:
-        return in->op >= OP_EMMS && !in->vsib;
+        return in->op >= OP_EMMS && !in->vsib && !(in->has_mem && in->access & ACCESS_PACKED);
     }
 }
 
@@ -59,6 +60,8 @@ static bool is_vector(const struct insn *in)
 {
     return in->op >= OP_EMMS;
 }
+
+static bool is_avx512(const struct insn *in) { return in->op >= OP_EVEX; }
 
 /* Operands that have a place in the encoding that we write, or none. */
 static bool operand_is_copied(const struct compile *c, const struct insn *in, unsigned i)
@@ -68,6 +71,7 @@ static bool operand_is_copied(const struct compile *c, const struct insn *in, un
     case OPND_NONE: case OPND_IMM: return true;
     case OPND_IMM2: return false;
     case OPND_XMM: case OPND_MMX: return engine_key_vectors(c->block->key);
+    case OPND_MASK: return engine_key_avx512(c->block->key);
     case OPND_MEM: return o->size;
     case OPND_GPR: return o->field != FIELD_IMPLICIT || (register_of(o->reg) == (int)o->reg);
     case OPND_GPR_HIGH: return !in->has_mem && !(in->prefix & PFX_VEX);
@@ -129,7 +133,8 @@ bool copy_is_possible(const struct compile *c, const struct insn *in)
         return false;
     if (!copy_has_feature(c, in))
         return false;
-    if (is_vector(in) && (!engine_key_vectors(c->block->key) || (in->prefix & PFX_VEX && !engine_key_avx(c->block->key))))
+    if (is_vector(in) && (!engine_key_vectors(c->block->key) || (in->prefix & PFX_VEX && !engine_key_avx(c->block->key)) ||
+                         (is_avx512(in) && (!engine_key_avx512(c->block->key) || !c->t->avx512))))
         return false;
     for (unsigned i = 0; i < in->nopnd; i++)
         if (!operand_is_copied(c, in, i))
@@ -310,7 +315,7 @@ static void registers_begin(struct compile *c, struct remap *m)
         int *field = field_of(m, o->field);
         if (!field || o->kind == OPND_MEM || o->kind == OPND_IMM)
             continue;
-        if (o->kind == OPND_XMM || o->kind == OPND_MMX)
+        if (o->kind == OPND_XMM || o->kind == OPND_MMX || o->kind == OPND_MASK)
             *field = o->reg;
         else if (o->kind == OPND_GPR_HIGH)
             *field = o->reg + 4;
@@ -357,6 +362,8 @@ static void registers_change(struct compile *c)
 /* Legacy SSE wants its 16-byte operands aligned, but for the moves that say not; VEX forms only in the moves that say so. */
 static bool wants_alignment(const struct insn *in, unsigned size)
 {
+    if (is_avx512(in))
+        return in->access & ACCESS_ALIGNED;
     switch (in->op) {
     case OP_MOVAPS: case OP_MOVAPD: case OP_MOVDQA: case OP_MOVNTDQ: case OP_MOVNTDQA: case OP_MOVNTPS: case OP_MOVNTPD: case OP_CMPXCHG16B:
         return size >= 16;
@@ -383,7 +390,9 @@ void copy_instruction(struct compile *c)
     }
     flags_before(c, effect);
     registers_begin(c, &m);
-    if (in->prefix & PFX_VEX)
+    if (is_avx512(in))
+        emit_evex_or_vex(c->e, in, &(struct evex_registers){ m.reg, m.rm, m.vvvv, m.rm == NO_REGISTER, m.memory });
+    else if (in->prefix & PFX_VEX)
         emit_vex(c->e, in, c->bytes, &m);
     else
         emit_legacy(c->e, in, c->bytes, &m);

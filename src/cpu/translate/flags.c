@@ -15,7 +15,7 @@ enum flags_effect flags_effect_of(const struct insn *in)
     case OP_ADD: case OP_OR: case OP_AND: case OP_SUB: case OP_XOR: case OP_CMP: case OP_TEST: case OP_NEG: case OP_XADD: case OP_CMPXCHG:
     case OP_MUL: case OP_IMUL: case OP_DIV: case OP_IDIV: case OP_BSF: case OP_BSR: case OP_TZCNT: case OP_LZCNT: case OP_POPCNT:
     case OP_ANDN: case OP_BLSI: case OP_BLSMSK: case OP_BLSR: case OP_BEXTR: case OP_BZHI:
-    case OP_COMISS: case OP_COMISD: case OP_UCOMISS: case OP_UCOMISD: case OP_PTEST: case OP_VTESTPS: case OP_VTESTPD:
+    case OP_COMISS: case OP_COMISD: case OP_UCOMISS: case OP_UCOMISD: case OP_PTEST: case OP_VTESTPS: case OP_VTESTPD: case OP_EVEX_COMPARE: case OP_OPMASK_TEST:
     case OP_PCMPESTRI: case OP_PCMPESTRM: case OP_PCMPISTRI: case OP_PCMPISTRM: case OP_FCOMI: case OP_FCOMIP: case OP_FUCOMI: case OP_FUCOMIP:
         return EFFECT_SETS;
     case OP_SHL: case OP_SHR: case OP_SAR:

@@ -75,6 +75,7 @@ struct site {
     uint8_t kind, uop;
     uint8_t flags;                     /* enum flags_place: where the guest's are                    */
     uint8_t base;                      /* SITE_READ, SITE_WRITE: the access is at this host register + target; SCRATCH_1: plain. SITE_JUMP: how often another address space came */
+    bool masked;                       /* SITE_READ, SITE_WRITE: of an access that need not happen: no reason for a page fault */
     uint8_t pop;                       /* SITE_INTERPRET: RET, which takes that many bytes off the stack; its target is in SCRATCH_1. 0: another instruction */
     bool wants_write;                  /* SITE_READ, SITE_WRITE: the entry must be one for stores    */
     uint16_t size, before;             /* bytes looked up; of these, before the access itself        */
@@ -140,8 +141,7 @@ struct translator {
     struct shared_code shared;
     uint32_t random;                   /* of when samples are taken                                     */
     uint8_t *found;                    /* stub: leaves by the SITE_FOUND                              */
-    void (*enter)(const void *code);   /* thunk: runs translated code until it leaves                */
-    void (*enter_vectors)(const void *code), (*enter_x87)(const void *code);
+    void (*enter[LIVE_COUNT][2])(const void *code); /* thunks: run translated code until it leaves, with that much loaded; [1]: with AVX-512's registers too */
     struct site *sites;                /* SITES_MAX                                                  */
     struct { uint32_t stub, site; } *left_cache; /* of the sites last left by calls: LEFT_CACHE entries, by the place of the call */
     struct translation *records;       /* RECORDS_MAX                                                */
@@ -151,7 +151,7 @@ struct translator {
     bool lock;                         /* several vCPUs: LOCK is needed                              */
     bool clocked;                      /* clock.c may scale the host's TSC                             */
     uint64_t clock_host, clock_ticks;  /* when the present measurement of its rate began; 0: none      */
-    bool avx;                          /* the host has YMM registers                                 */
+    bool avx, avx512;                  /* the host has YMM registers; AVX-512, and lets guests have it */
     unsigned x87_lingers;              /* counts down from X87_LINGERS                               */
     uint32_t *filled[2];               /* slots of the fast TLB, where something global [1] or not [0] may be: set * FAST_TLB_ENTRIES + index */
     uint32_t filled_count[2], entered; /* entered: filled_count[0] when the present address space was entered */

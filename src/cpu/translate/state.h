@@ -25,6 +25,7 @@ enum live {
     LIVE_NONE,
     LIVE_VECTORS,           /* vector registers and MXCSR                                              */
     LIVE_X87,               /* and x87 and MMX registers                                               */
+    LIVE_COUNT
 };
 
 /* clock.c: while the host's TSC is less than `window` behind `host`, the VM's clock is `ticks` plus what that is beyond `host`, times rate / 2^32. */
@@ -46,6 +47,7 @@ struct translate_state {
     uint64_t host_flags;    /* RFLAGS then                                                            */
     uint32_t host_mxcsr;
     int32_t samples;        /* look-ups and polls of small translations until one is looked at        */
+    uint32_t zmm_live;      /* vectors_live, and AVX-512's registers are there too: the guest has it in XCR0 */
     uint32_t vectors_live;  /* enum live: what of the guest's is in the host's, besides the general registers */
     _Alignas(16) uint8_t x87_image[512]; /* FXSAVE's: the x87 on its way                                */
     struct fast_tlb tlb[FAST_TLB_SETS][FAST_TLB_ENTRIES];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* thunks.c - the code on the way into translated code and out of it. */
+#include "cpu/translate/emit_evex.h"
 #include "cpu/translate/private.h"
 
 /* The System V ABI's callee-saved registers. */
@@ -38,7 +39,55 @@ static void emit_store_constant(struct emit *e, const uint32_t *at, uint32_t val
 enum { FXSAVE = 0, FXRSTOR = 1 };
 static void emit_x87(struct emit *e, unsigned which, const void *at) { emit_op_memory(e, true, 0x0fae, which, at_absolute(at)); }
 
-static void emit_vectors_in(struct emit *e, struct cpu *cpu, bool ymm, enum live live)
+enum { KMOVQ_LOAD = 0x90, KMOVQ_STORE = 0x91 };
+
+static void emit_mask_move(struct emit *e, unsigned opcode, unsigned k, const void *at)
+{
+    struct host_memory m = at_absolute(at);
+    emit_bytes(e, "\xc4\xe1\xf8", 3); /* VEX.L0.0F.W1 */
+    emit_byte(e, opcode);
+    emit_modrm(e, k, &m);
+}
+
+enum { VEXTRACTF64X4 = 0x1b, VINSERTF64X4 = 0x1a };
+
+/* Upper halves: VINSERTF64X4 zmm, zmm, m256, 1 and VEXTRACTF64X4 m256, zmm, 1. */
+static void emit_high_move(struct emit *e, unsigned opcode, unsigned reg, const void *at)
+{
+    static const uint8_t payload[3] = { 3, 0x85, 0x40 }; /* map 3, 66, W1; L'L = 2 */
+    struct evex_registers r = { (int)reg, 0, opcode == VINSERTF64X4 ? (int)reg : 0, true, at_absolute(at) };
+    emit_evex(e, payload, opcode, &r);
+    emit_byte(e, 1);
+}
+
+/* What AVX-512 adds to the vector registers. */
+static void emit_zmm_in(struct emit *e, struct cpu *cpu)
+{
+    struct cpu_state *s = &cpu->state;
+    for (unsigned i = 0; i < 16; i++) {
+        emit_high_move(e, VINSERTF64X4, i, s->zmm_high[i]);
+        emit_zmm_move(e, ZMM_LOAD, 16 + i, at_absolute(s->zmm16[i]));
+    }
+    for (unsigned k = 0; k < 8; k++)
+        emit_mask_move(e, KMOVQ_LOAD, k, &s->k[k]);
+}
+
+static void emit_zmm_out(struct emit *e, struct cpu *cpu)
+{
+    struct cpu_state *s = &cpu->state;
+    emit_op_memory(e, false, 0x83, 7, at_absolute(&cpu->translate.zmm_live)); /* CMP dword, imm8 */
+    emit_byte(e, 0);
+    uint8_t *none = emit_jump_if(e, CC_E);
+    for (unsigned i = 0; i < 16; i++) {
+        emit_high_move(e, VEXTRACTF64X4, i, s->zmm_high[i]);
+        emit_zmm_move(e, ZMM_STORE, 16 + i, at_absolute(s->zmm16[i]));
+    }
+    for (unsigned k = 0; k < 8; k++)
+        emit_mask_move(e, KMOVQ_STORE, k, &s->k[k]);
+    emit_patch(none, e->at);
+}
+
+static void emit_vectors_in(struct emit *e, struct cpu *cpu, bool ymm, enum live live, bool zmm)
 {
     emit_mxcsr(e, STMXCSR, &cpu->translate.host_mxcsr);
     if (live == LIVE_X87)
@@ -46,6 +95,9 @@ static void emit_vectors_in(struct emit *e, struct cpu *cpu, bool ymm, enum live
     emit_mxcsr(e, LDMXCSR, &cpu->state.mxcsr);
     for (unsigned i = 0; i < 16; i++)
         emit_vector_move(e, ymm, 0x10, i, &cpu->state.vec[i]);
+    if (zmm)
+        emit_zmm_in(e, cpu);
+    emit_store_constant(e, &cpu->translate.zmm_live, zmm);
     emit_store_constant(e, &cpu->translate.vectors_live, live);
 }
 
@@ -60,8 +112,10 @@ static void emit_x87_out(struct emit *e, struct cpu *cpu)
     emit_patch(none, e->at);
 }
 
-static void emit_vectors_out(struct emit *e, struct cpu *cpu, bool ymm)
+static void emit_vectors_out(struct emit *e, struct cpu *cpu, bool ymm, bool zmm)
 {
+    if (zmm)
+        emit_zmm_out(e, cpu);
     for (unsigned i = 0; i < 16; i++)
         emit_vector_move(e, ymm, 0x11, i, &cpu->state.vec[i]);
     emit_mxcsr(e, STMXCSR, &cpu->state.mxcsr);
@@ -73,7 +127,7 @@ static void emit_vectors_out(struct emit *e, struct cpu *cpu, bool ymm)
 
 static struct host_memory at_stack(int32_t disp) { return at_base(RSP, disp); }
 
-static void *emit_enter(struct cpu *cpu, enum live live)
+static void *emit_enter(struct cpu *cpu, enum live live, bool zmm)
 {
     struct translator *t = cpu->translator;
     struct emit *e = &t->emit;
@@ -83,7 +137,7 @@ static void *emit_enter(struct cpu *cpu, enum live live)
     emit_add_to(e, RSP, RSP, -8); /* aligned to 16 */
     emit_store(e, at_absolute(&cpu->translate.host_stack), RSP);
     if (live)
-        emit_vectors_in(e, cpu, t->avx, live);
+        emit_vectors_in(e, cpu, t->avx, live, zmm);
     emit_move(e, SCRATCH_0, RDI);
     flags_emit_load(e, &cpu->translate.host_flags); /* for who goes on where a small translation was left */
     for (unsigned i = 0; i < ARRAY_LEN(pinned); i++)
@@ -116,7 +170,7 @@ static void emit_leave(struct cpu *cpu)
     emit_byte(e, 0);
     uint8_t *none = emit_jump_if(e, CC_E);
     emit_x87_out(e, cpu);
-    emit_vectors_out(e, cpu, t->avx);
+    emit_vectors_out(e, cpu, t->avx, t->avx512);
     emit_patch(none, e->at);
     emit_load(e, RSP, at_absolute(&cpu->translate.host_stack));
     emit_add_to(e, RSP, RSP, 8);
@@ -128,10 +182,11 @@ static void emit_leave(struct cpu *cpu)
 void thunks_emit(struct cpu *cpu)
 {
     struct translator *t = cpu->translator;
-    void *enter = emit_enter(cpu, LIVE_NONE), *enter_vectors = emit_enter(cpu, LIVE_VECTORS), *enter_x87 = emit_enter(cpu, LIVE_X87);
-    memcpy(&t->enter, &enter, sizeof enter); /* ISO C has no cast from an object's to a function's pointer */
-    memcpy(&t->enter_vectors, &enter_vectors, sizeof enter_vectors);
-    memcpy(&t->enter_x87, &enter_x87, sizeof enter_x87);
+    for (unsigned live = LIVE_NONE; live < LIVE_COUNT; live++)
+        for (unsigned zmm = 0; zmm <= (live && t->avx512); zmm++) {
+            void *enter = emit_enter(cpu, live, zmm);
+            memcpy(&t->enter[live][zmm], &enter, sizeof enter); /* ISO C has no cast from an object's to a function's pointer */
+        }
     emit_leave(cpu);
     t->found = t->emit.at;
     emit_constant(&t->emit, SCRATCH_0, SITES_MAX - 1);

@@ -85,6 +85,7 @@ int translate_new(struct cpu *cpu, const char **why, struct err *err)
     t->sites[SITES_MAX - 1] = (struct site){ .kind = SITE_FOUND, .flags = FLAGS_SAVED };
     host_features(t->features);
     t->avx = t->features[FEATURE_AVX / 64] >> FEATURE_AVX % 64 & 1;
+    t->avx512 = cpu->host_runner != NULL;
     t->lock = cpu->vm->cpu_count > 1;
     cpu->translate.samples = SAMPLE_PERIOD;
     t->clocked = cpu->vm->cpu_count == 1 && !cpu->vm->lockstep && host_ticks_steadily();
@@ -277,6 +278,8 @@ static bool tlb_fill(struct cpu *cpu, const struct site *site, const struct uop 
         return false;
     const struct tlb_entry *e = cpu_tlb_entry(cpu, linear);
     if ((write ? e->write_tag : e->read_tag) != page) {
+        if (site->masked)
+            return false;
         cpu->uop = u;
         cpu_probe(cpu, cpu->rights, linear, 1, write ? MEM_W : MEM_R);
         cpu->uop = NULL;
@@ -588,12 +591,13 @@ static enum live live_for(struct cpu *cpu, const struct translation *to)
 static void run(struct cpu *cpu, const uint8_t *code, enum live live)
 {
     struct translator *t = cpu->translator;
+    bool zmm = engine_key_avx512(cpu->block_key);
     if (live == LIVE_X87) {
         x87_to_image(cpu);
-        t->enter_x87(code + t->emit.run);
+        t->enter[live][zmm](code + t->emit.run);
         x87_from_image(cpu);
     } else {
-        (live ? t->enter_vectors : t->enter)(code + t->emit.run);
+        t->enter[live][live && zmm](code + t->emit.run);
     }
 }
 

@@ -138,6 +138,7 @@ static bool may_write(const struct cpu *cpu, uint64_t address, unsigned size)
 {
     const struct translate_state *t = &cpu->translate;
     if (IS_IN(t->host_stack) || IS_IN(t->kernel_tag) || IS_IN(t->site) || IS_IN(t->left_at) || IS_IN(t->host_flags) || IS_IN(t->host_mxcsr) || IS_IN(t->vectors_live) ||
+        IS_IN(t->zmm_live) ||
         IS_IN(t->x87_image) || IS_IN(t->samples) || IS_IN(t->pushed) || IS_IN(t->kept_rax))
         return false;
     const struct cpu_state *s = &cpu->state;

@@ -325,6 +325,10 @@ static hy_err soft_cpu_new(hyb_vm *vm, uint32_t index, const struct hy_cpuid *ta
     result = cpu_new(&vm->vm, index, &cpu->cpu, NULL);
     pthread_rwlock_unlock(&vm->cpus_lock);
     cpu_vm_resume(&vm->vm, NULL);
+    if (!result && table && cpuid_wants_avx512(table, n) && !cpu->cpu->host_runner) {
+        soft_cpu_free(cpu);
+        return soft_fail(HY_E_NOTSUP, "hy_cpu_new", "AVX-512 needs a host that has it, and lets this process make code");
+    }
     if (!result && table)
         result = cpu_cpuid_set(cpu->cpu, table, n, NULL);
     if (result) {

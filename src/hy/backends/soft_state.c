@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cpu/cpuid.h"
 #include "cpu/translate/translate.h"
 #include "cpu/x87.h"
 #include "cpu/xsave.h"
@@ -36,26 +37,49 @@ static const struct field event_fields[] = {
 #define FX_MXCSR_MASK 28
 #define FX_XMM        160
 
+/* Without AVX-512 there is nothing of it. */
+static size_t fpu_size(const struct cpu *cpu) { return cpu_has(cpu, FEATURE_AVX512F) ? XSAVE_MAX_SIZE : XSAVE_SIZE_WITHOUT_ZMM; }
+
+static size_t pkru_offset(size_t len) { return len == XSAVE_MAX_SIZE ? XSAVE_PKRU_BEHIND_ZMM : XSAVE_PKRU_OFFSET; }
+
+static void zmm_load(struct cpu_state *s, uint64_t present, const uint8_t *p)
+{
+    memset(s->k, 0, sizeof s->k);
+    memset(s->zmm_high, 0, sizeof s->zmm_high);
+    memset(s->zmm16, 0, sizeof s->zmm16);
+    if (present & XCR0_OPMASK)
+        memcpy(s->k, p + XSAVE_OPMASK_OFFSET, sizeof s->k);
+    if (present & XCR0_ZMM_HIGH)
+        memcpy(s->zmm_high, p + XSAVE_ZMM_HIGH_OFFSET, sizeof s->zmm_high);
+    if (present & XCR0_ZMM16)
+        memcpy(s->zmm16, p + XSAVE_ZMM16_OFFSET, sizeof s->zmm16);
+}
+
 static void fpu_save(struct cpu *cpu, uint8_t *p)
 {
-    memset(p, 0, XSAVE_MAX_SIZE);
+    memset(p, 0, fpu_size(cpu));
     x87_put_fxsave(&cpu->state.x87, p, true);
     store_le32(p + FX_MXCSR, cpu->state.mxcsr);
     store_le32(p + FX_MXCSR_MASK, 0xffff);
-    store_le64(p + XSAVE_LEGACY_SIZE, XSAVE_COMPONENTS);
+    store_le64(p + XSAVE_LEGACY_SIZE, XSAVE_COMPONENTS & (cpu_has(cpu, FEATURE_AVX512F) ? UINT64_MAX : ~(uint64_t)XCR0_ZMM));
     for (unsigned i = 0; i < 16; i++) {
         memcpy(p + FX_XMM + 16 * i, &cpu->state.vec[i], 16);
         memcpy(p + XSAVE_AVX_OFFSET + 16 * i, &cpu->state.vec[i].q[2], 16);
     }
-    store_le32(p + XSAVE_PKRU_OFFSET, cpu->state.pkru);
+    store_le32(p + pkru_offset(fpu_size(cpu)), cpu->state.pkru);
+    if (!cpu_has(cpu, FEATURE_AVX512F))
+        return;
+    memcpy(p + XSAVE_OPMASK_OFFSET, cpu->state.k, XSAVE_OPMASK_SIZE);
+    memcpy(p + XSAVE_ZMM_HIGH_OFFSET, cpu->state.zmm_high, XSAVE_ZMM_HIGH_SIZE);
+    memcpy(p + XSAVE_ZMM16_OFFSET, cpu->state.zmm16, XSAVE_ZMM16_SIZE);
 }
 
-static hy_err fpu_load(struct cpu *cpu, const uint8_t *p)
+static hy_err fpu_load(struct cpu *cpu, const uint8_t *p, size_t len)
 {
     uint64_t present = load_le64(p + XSAVE_LEGACY_SIZE);
 
     /* XCOMP_BV must be 0 (uncompacted), MXCSR's reserved bits clear. */
-    if (present & ~XSAVE_COMPONENTS || load_le64(p + XSAVE_LEGACY_SIZE + 8) || load_le32(p + FX_MXCSR) >> 16)
+    if (present & ~XSAVE_COMPONENTS || (present & XCR0_ZMM && len < XSAVE_MAX_SIZE) || load_le64(p + XSAVE_LEGACY_SIZE + 8) || load_le32(p + FX_MXCSR) >> 16)
         return malformed();
     if (present & XCR0_X87)
         x87_get_fxsave(&cpu->state.x87, p, true);
@@ -67,7 +91,8 @@ static hy_err fpu_load(struct cpu *cpu, const uint8_t *p)
         if (present & XCR0_AVX)
             memcpy(&cpu->state.vec[i].q[2], p + XSAVE_AVX_OFFSET + 16 * i, 16);
     }
-    cpu_set_pkru(cpu, present & XCR0_PKRU ? load_le32(p + XSAVE_PKRU_OFFSET) : 0);
+    zmm_load(&cpu->state, present, p);
+    cpu_set_pkru(cpu, present & XCR0_PKRU ? load_le32(p + pkru_offset(len)) : 0);
     return HY_OK;
 }
 
@@ -184,7 +209,7 @@ hy_err soft_save(hyb_vm *vm, hyb_cpu *cpu, int what, void *buf, size_t *len)
         cpu_state_flush(cpu->cpu);
     switch (what) {
     case HY_S_FPU:
-        *len = XSAVE_MAX_SIZE;
+        *len = fpu_size(cpu->cpu);
         if (room >= *len)
             fpu_save(cpu->cpu, buf);
         break;
@@ -199,7 +224,7 @@ hy_err soft_load(hyb_vm *vm, hyb_cpu *cpu, int what, const void *buf, size_t len
 {
     (void)vm;
     switch (what) {
-    case HY_S_FPU: return len == XSAVE_MAX_SIZE ? fpu_load(cpu->cpu, buf) : malformed();
+    case HY_S_FPU: return len == XSAVE_MAX_SIZE || len == XSAVE_SIZE_WITHOUT_ZMM ? fpu_load(cpu->cpu, buf, len) : malformed();
     case HY_S_EVENTS: return state_load(cpu->cpu, event_fields, buf, len);
     case HY_S_ALL: return all_load(cpu, buf, len);
     default: return soft_fail(HY_E_NOTSUP, "hy_load", "this backend keeps that in HY_S_ALL");

@@ -81,6 +81,8 @@ static const struct insn *faulting_insn(const struct diff_case *c, const struct 
  */
 static bool faults_late(const struct insn *in)
 {
+    if (in->op == OP_EVEX && in->map == 3 && in->opcode == 0x1d && in->has_mem) /* VCVTPS2PH */
+        return true;
     switch (in->op) {
     case OP_MOVD: case OP_MOVQ: case OP_MOVNTQ: return in->opnd[0].kind == OPND_MEM && in->opnd[1].kind == OPND_MMX;
     case OP_CVTPI2PS: return in->opnd[1].kind == OPND_MMX;
@@ -107,6 +109,8 @@ static bool accesses_in_parts(const struct insn *in)
 /* Masked stores and state images: which byte of the operand a page fault is reported for is not said; Intel's tell the last. */
 static bool fault_address_is_free(const struct insn *in)
 {
+    if (in->prefix & PFX_EVEX && evex_mask_register(in->payload))
+        return true;
     switch (in->op) {
     case OP_VMASKMOVPS: case OP_VMASKMOVPD: case OP_VPMASKMOVD: case OP_VPMASKMOVQ: case OP_FXSAVE: case OP_FXRSTOR:
     case OP_FNSAVE: case OP_FRSTOR: case OP_FNSTENV: case OP_FLDENV: return true;
@@ -151,6 +155,17 @@ static void compare_fault(struct report *r, const struct diff_result *n, const s
     compare_value(r, "error code ", 0, n->error & ~ignored, g->error & ~ignored);
 }
 
+enum { PRECISION = 0x20u };
+
+/* The limit that exec_evex.c tells of: PE beside an overflow or underflow that is not masked. */
+static bool is_imprecise(const struct diff_case *c, const struct diff_result *n)
+{
+    enum { XM = 19, OVERFLOW_UNDERFLOW = 0x18 };
+    const struct insn *in = faulting_insn(c, n);
+    uint32_t mxcsr = n->regs.mxcsr;
+    return in && in->prefix & PFX_EVEX && n->vector == XM && mxcsr & ~(mxcsr >> 7) & OVERFLOW_UNDERFLOW;
+}
+
 static void compare_vectors(struct report *r, const struct diff_case *c, const struct diff_regs *n, const struct diff_regs *g,
                             uint32_t mxcsr_mask)
 {
@@ -160,6 +175,12 @@ static void compare_vectors(struct report *r, const struct diff_case *c, const s
                 differ(r, k == 0 ? "vec[63:0] " : k == 1 ? "vec[127:64] " : k == 2 ? "vec[191:128] " : "vec[255:192] ", i, n->vec[i].q[k], g->vec[i].q[k]);
         }
     }
+    for (unsigned i = 0; i < 8; i++)
+        compare_value(r, "k", i, n->k[i], g->k[i]);
+    for (unsigned i = 0; i < 64; i++)
+        compare_value(r, "zmm_high q", i, n->zmm_high[i / 4][i % 4], g->zmm_high[i / 4][i % 4]);
+    for (unsigned i = 0; i < 128; i++)
+        compare_value(r, "zmm16 q", i, n->zmm16[i / 8][i % 8], g->zmm16[i / 8][i % 8]);
     compare_value(r, "mxcsr ", 0, n->mxcsr & mxcsr_mask, g->mxcsr & mxcsr_mask);
 }
 
@@ -258,6 +279,8 @@ bool results_agree(const struct host *host, const struct diff_case *c, const str
     uint64_t gpr_mask[16];
     if (host_differs(host, c, in, n, g))
         return true;
+    if (n->vector == 14 && n->address == CODE_BASE + CODE_SIZE && g->vector == 6)
+        return true; /* the host fetches the rest of what is no instruction first */
     if (in && fault_address_is_free(in) && n->vector == 13 && g->vector == 17)
         return true; /* at the end of the canonical addresses, for alignment checks come first there */
     if (in && (faults_late(in) || ((fault_address_is_free(in) || accesses_in_parts(in)) && (near_canonical_end(g->address) || near_canonical_end(n->address)))))
@@ -276,7 +299,7 @@ bool results_agree(const struct host *host, const struct diff_case *c, const str
     uint64_t mask = ~(undefined_flags_of_case(c) | RF); /* RF is set in what a fault saves, not in the state before it */
     compare_value(&r, "rflags ", 0, n->regs.rflags & mask, g->regs.rflags & mask);
     compare_segments(&r, host, &n->regs, &g->regs);
-    compare_vectors(&r, c, &n->regs, &g->regs, host_mxcsr_mask(host, n));
+    compare_vectors(&r, c, &n->regs, &g->regs, host_mxcsr_mask(host, n) & ~(is_imprecise(c, n) ? PRECISION : 0));
     compare_x87(&r, host, c, &n->regs, &g->regs);
     if (!in || !stores_in_parts(in))
         compare_memory(&r, n->memory, g->memory);
@@ -287,7 +310,7 @@ bool results_agree(const struct host *host, const struct diff_case *c, const str
 
 static void print_operand(const struct insn *in, const struct insn_opnd *o)
 {
-    static const char *const kinds[] = { "-", "gpr", "high", "mem", "moffs", "si", "di", "xlat", "imm", "imm2", "rel", "far", "seg", "cr", "dr", "st", "mmx", "xmm" };
+    static const char *const kinds[] = { "-", "gpr", "high", "mem", "moffs", "si", "di", "xlat", "imm", "imm2", "rel", "far", "seg", "cr", "dr", "st", "mmx", "xmm", "k" };
     printf(" %s", kinds[o->kind]);
     if (o->kind == OPND_IMM || o->kind == OPND_REL)
         printf("(%" PRIx64 ")", (uint64_t)in->imm);

@@ -31,6 +31,7 @@ struct diff_regs {
     uint64_t gpr[16];
     uint64_t rip, rflags, fs_base, gs_base;
     union vec vec[16];
+    uint64_t k[8], zmm_high[16][4], zmm16[16][8]; /* zeros where the host has no AVX-512 */
     struct f80 st[8];          /* ST(0) first */
     uint16_t fcw, fsw, fop;
     uint8_t tags;              /* abridged: bit i set: physical register i is in use */
@@ -90,12 +91,15 @@ static inline bool rng_percent(struct rng *r, unsigned percent)
 struct host {
     bool intel;                /* made by Intel, whose choices the software CPU follows */
     bool x87_pointers;         /* FOP, FIP and FDP as the software CPU has them */
+    bool avx512;               /* and guests get it */
+    uint64_t features[4];      /* by enum insn_feature: of AVX-512 only */
     bool la57;                 /* linear addresses have 57 bits now */
     unsigned linear_bits;      /* as many as they can have: 48 or 57 */
 };
 
 const char *host_unfit(void);  /* why cases cannot run here; NULL: they can */
 bool host_has(enum insn_feature feature);
+bool host_has_avx512(void);
 void host_detect(struct host *);
 /* Whether an instruction's outcome on this host is one that the software CPU should have too. */
 bool host_draws(const struct host *, const struct insn *);

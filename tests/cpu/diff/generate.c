@@ -15,7 +15,7 @@
 struct candidate {
     const struct decode_row *row;
     uint8_t map, opcode;
-    bool vex;
+    bool vex, evex;
 };
 
 enum { CANDIDATES_MAX = 4096 };
@@ -51,12 +51,20 @@ static bool op_is_left_out(unsigned op)
     }
 }
 
-static bool row_is_drawn(const struct decode_row *row, const char *only, bool vex)
+static bool row_is_offered(const struct host *host, const struct decode_row *row)
+{
+    unsigned code = row->evex & EV_FEATURE, feature = code == EVAES ? FEATURE_VAES : code == EVPCLMUL ? FEATURE_VPCLMULQDQ : FEATURE_AVX512F + code;
+    return host->avx512 && host->features[feature / 64] >> feature % 64 & 1;
+}
+
+static bool row_is_drawn(const struct host *host, const struct decode_row *row, const char *only, bool vex)
 {
     if (op_is_left_out(row->op))
         return false;
     if (only && strcmp(only, insn_op_name(row->op)) != 0)
         return false;
+    if (row->evex)
+        return row_is_offered(host, row);
     enum insn_feature feature = insn_op_feature(row->op);
     bool needs_avx2 = row->cond & (A2 | AI);
     if (feature == FEATURE_VMX || feature == FEATURE_SVM)
@@ -64,12 +72,12 @@ static bool row_is_drawn(const struct decode_row *row, const char *only, bool ve
     return (feature >= FEATURE_COUNT || host_has(feature)) && (!vex || (host_has(FEATURE_AVX) && (!needs_avx2 || host_has(FEATURE_AVX2))));
 }
 
-static void add_map(struct generator *g, const struct decode_row *const *rows, unsigned map, bool vex, const char *only)
+static void add_map(struct generator *g, const struct decode_row *const *rows, unsigned map, bool vex, bool evex, const char *only)
 {
     for (unsigned opcode = 0; opcode < 256; opcode++) {
         for (const struct decode_row *row = rows[opcode]; row && row->op != OP_INVALID; row++) {
-            if (row_is_drawn(row, only, vex) && g->count < CANDIDATES_MAX)
-                g->candidates[g->count++] = (struct candidate){ row, (uint8_t)map, (uint8_t)opcode, vex };
+            if (row_is_drawn(g->host, row, only, vex) && g->count < CANDIDATES_MAX)
+                g->candidates[g->count++] = (struct candidate){ row, (uint8_t)map, (uint8_t)opcode, vex, evex };
         }
     }
 }
@@ -189,13 +197,16 @@ struct generator *generator_new(const struct host *host, const char *only, int m
     g->mode = mode;
     g->seed = seed;
     draw_lines(g);
-    add_map(g, decode_map_1byte, 0, false, only);
-    add_map(g, decode_map_0f, 1, false, only);
-    add_map(g, decode_map_0f38, 2, false, only);
-    add_map(g, decode_map_0f3a, 3, false, only);
-    add_map(g, decode_vex_0f, 1, true, only);
-    add_map(g, decode_vex_0f38, 2, true, only);
-    add_map(g, decode_vex_0f3a, 3, true, only);
+    add_map(g, decode_map_1byte, 0, false, false, only);
+    add_map(g, decode_map_0f, 1, false, false, only);
+    add_map(g, decode_map_0f38, 2, false, false, only);
+    add_map(g, decode_map_0f3a, 3, false, false, only);
+    add_map(g, decode_vex_0f, 1, true, false, only);
+    add_map(g, decode_vex_0f38, 2, true, false, only);
+    add_map(g, decode_vex_0f3a, 3, true, false, only);
+    add_map(g, decode_evex_0f, 1, false, true, only);
+    add_map(g, decode_evex_0f38, 2, false, true, only);
+    add_map(g, decode_evex_0f3a, 3, false, true, only);
     return g;
 }
 
@@ -239,7 +250,7 @@ static void put_prefixes(struct encoder *e)
         put(e, 0x67);
     if (rng_percent(e->r, 5))
         put(e, e->mode == CPU_MODE_64 ? 0x64 | (rng_next(e->r) & 1) : segments32[rng_below(e->r, 6)]);
-    if (e->c.vex)
+    if (e->c.vex || e->c.evex)
         return;
     if (wanted == P66 || ((wanted == 0 || wanted == NP66) && rng_percent(e->r, 25)) || (wanted > P66 && rng_percent(e->r, 3)))
         put(e, 0x66);
@@ -266,7 +277,7 @@ static bool uses_vvvv(const struct decode_row *row)
 {
     for (unsigned i = 0; i < 4; i++) {
         unsigned s = row->spec[i];
-        if ((s >= Hx && s <= Hqq) || s == By || s == Bv)
+        if ((s >= Hx && s <= Hqq) || s == By || s == Bv || s == Kh)
             return true;
     }
     return false;
@@ -289,6 +300,38 @@ static void put_vex(struct encoder *e)
         put(e, (uint8_t)(rxb << 5 | e->c.map));
         put(e, (uint8_t)(w << 7 | low));
     }
+}
+
+/* Mostly as the row wants it; now and then any bits. */
+static void put_evex(struct encoder *e)
+{
+    static const uint8_t pps[] = { 0, 0, 1, 2, 3, 0 };
+    const struct decode_row *row = e->c.row;
+    bool wide = e->mode == CPU_MODE_64, wild = rng_percent(e->r, 4);
+    uint64_t x = rng_next(e->r);
+    unsigned lengths = (row->evex & EV_LENGTHS) >> EV_LENGTH_SHIFT, l = x & 3, w = row->cond & W0 ? 0 : row->cond & W1 ? 1 : x >> 2 & 1;
+    unsigned k = row->evex & KN ? 0 : x >> 3 & 7, b = (x >> 6 & 3) == 0 && (row->evex & (BC | ER | SAE) || wild);
+    while (!wild && (l == 3 || (lengths && !(lengths >> l & 1))) && !(row->evex & LIG))
+        l = rng_below(e->r, 3);
+    if (b && row->evex & (ER | SAE) && x >> 8 & 1)
+        l = x >> 9 & 3;
+    unsigned z = (wild || (k && !(row->evex & (KN | KM)))) && x >> 11 & 1;
+    unsigned vvvv = uses_vvvv(row) || wild ? x >> 12 & 31 : row->cond & GATHER ? 15 | (x >> 12 & 16) : 31;
+    unsigned p0 = (x >> 17 & 0xf0) | e->c.map;
+    if (row->evex & KM && !wild)
+        p0 |= 0x90;
+    if (!wide)
+        p0 |= 0xc0;
+    if (!wide && !wild)
+        p0 |= 0x30, vvvv |= 24;
+    if (wild && x >> 25 & 1)
+        k = x >> 26 & 7;
+    if (wild && x >> 29 & 1)
+        w = x >> 30 & 1;
+    put(e, 0x62);
+    put(e, (uint8_t)(p0 | (wild && (x >> 32 & 15) == 0 ? 8 : 0)));
+    put(e, (uint8_t)(w << 7 | (vvvv & 15) << 3 | (wild && (x >> 36 & 15) == 0 ? 0 : 4) | pps[row->cond & PREFIX_MASK]));
+    put(e, (uint8_t)(z << 7 | l << 5 | b << 4 | (vvvv & 16) >> 1 | k));
 }
 
 static void put_modrm(struct encoder *e)
@@ -314,7 +357,9 @@ static bool encode(struct encoder *e, struct insn *in)
     static const uint8_t escapes[4][2] = { { 0 }, { 0x0f }, { 0x0f, 0x38 }, { 0x0f, 0x3a } };
     e->n = 0;
     put_prefixes(e);
-    if (e->c.vex) {
+    if (e->c.evex) {
+        put_evex(e);
+    } else if (e->c.vex) {
         put_vex(e);
     } else {
         put_rex(e);
@@ -326,6 +371,11 @@ static bool encode(struct encoder *e, struct insn *in)
         put_modrm(e);
     while (e->n < sizeof e->bytes)
         put(e, (uint8_t)(rng_percent(e->r, 50) ? random_integer(e->r) : rng_next(e->r)));
+    if (e->c.evex && rng_percent(e->r, 3) && insn_decode(e->bytes, sizeof e->bytes, e->mode, in) == INSN_INVALID) {
+        in->op = e->c.row->op; /* #UD is a case too; nothing else of it is known */
+        in->length = 8;
+        return true;
+    }
     return insn_decode(e->bytes, sizeof e->bytes, e->mode, in) > 0 && in->op == e->c.row->op && in->map == e->c.map &&
         in->opcode == e->c.opcode && !(in->op == OP_INT && in->imm == 0x80); /* Linux's system call of old */
 }
@@ -352,8 +402,28 @@ static uint64_t random_target(struct rng *r, unsigned size)
 }
 
 /* The index registers of a gather: elements that stay near the base. */
+static void aim_evex_gather(struct diff_case *c, struct rng *r, const struct insn *in)
+{
+    uint8_t index[64];
+    unsigned size = in->opcode & 1 ? 8 : 4;
+    for (unsigned i = 0; i < 64; i += size) {
+        int64_t value = rng_percent(r, 15) ? (int64_t)rng_below(r, 4096) : (int64_t)rng_below(r, 200) - 20;
+        memcpy(index + i, &value, size);
+    }
+    if (in->index >= 16) {
+        memcpy(c->regs.zmm16[in->index - 16], index, 64);
+    } else {
+        memcpy(&c->regs.vec[in->index], index, 32);
+        memcpy(c->regs.zmm_high[in->index], index + 32, 32);
+    }
+}
+
 static void aim_gather(struct diff_case *c, struct rng *r, const struct insn *in)
 {
+    if (in->prefix & PFX_EVEX) {
+        aim_evex_gather(c, r, in);
+        return;
+    }
     union vec *v = &c->regs.vec[in->index & 15];
     for (unsigned i = 0; i < 4; i++) {
         uint64_t a = rng_below(r, 256), b = rng_percent(r, 20) ? (uint64_t)-(int64_t)rng_below(r, 64) : rng_below(r, 64);
@@ -506,13 +576,28 @@ static void aim(struct diff_case *c, struct rng *r, struct insn *in, uint8_t *by
 
 /* ---- the case ---- */
 
-static void random_state(struct diff_case *c, struct rng *r)
+static void random_avx512(struct diff_regs *s, struct rng *r)
+{
+    for (unsigned i = 0; i < 8; i++)
+        s->k[i] = rng_percent(r, 20) ? UINT64_MAX : rng_percent(r, 10) ? 0 : rng_percent(r, 30) ? random_integer(r) : rng_next(r);
+    for (unsigned i = 0; i < 16; i++) {
+        union vec v[3];
+        for (unsigned j = 0; j < 3; j++)
+            random_vector(r, &v[j]);
+        memcpy(s->zmm_high[i], &v[0], 32);
+        memcpy(s->zmm16[i], &v[1], 64);
+    }
+}
+
+static void random_state(const struct host *host, struct diff_case *c, struct rng *r)
 {
     struct diff_regs *s = &c->regs;
     for (unsigned i = 0; i < 16; i++) {
         s->gpr[i] = random_integer(r);
         random_vector(r, &s->vec[i]);
     }
+    if (host->avx512)
+        random_avx512(s, r);
     s->gpr[INSN_RSP] = random_target(r, 8);
     s->gpr[INSN_RBP] = random_target(r, 8);
     if (rng_percent(r, 70))
@@ -610,7 +695,7 @@ void generate_case(const struct generator *g, uint64_t number, struct diff_case 
     c->number = number;
     c->memory_seed = rng_next(&r);
     c->mode = g->mode >= 0 ? (uint8_t)g->mode : rng_percent(&r, 75) ? CPU_MODE_64 : CPU_MODE_32;
-    random_state(c, &r);
+    random_state(g->host, c, &r);
     draw_code(g, c, &r);
     if (c->step)
         c->regs.rflags |= 0x100;
@@ -618,5 +703,7 @@ void generate_case(const struct generator *g, uint64_t number, struct diff_case 
     for (unsigned i = 0; i < 16 && c->mode == CPU_MODE_32; i++)
         c->regs.gpr[i] = i < 8 ? (uint32_t)c->regs.gpr[i] : 0;
     for (unsigned i = 8; i < 16 && c->mode == CPU_MODE_32; i++)
-        memset(&c->regs.vec[i], 0, sizeof c->regs.vec[i]);
+        memset(&c->regs.vec[i], 0, sizeof c->regs.vec[i]), memset(c->regs.zmm_high[i], 0, sizeof c->regs.zmm_high[i]);
+    if (c->mode == CPU_MODE_32)
+        memset(c->regs.zmm16, 0, sizeof c->regs.zmm16);
 }

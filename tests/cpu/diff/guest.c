@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cpu/cpu.h"
+#include "cpu/cpuid.h"
 #include "diff.h"
 
 enum {
@@ -115,6 +116,15 @@ static uint64_t ticks(void *opaque)
     return 0;
 }
 
+/* All of it that the host has. */
+static void offer_avx512(struct cpu *cpu)
+{
+    uint32_t out[4];
+    cpu_cpuid(cpu, 7, 0, out);
+    struct hy_cpuid leaves[2] = { { 7, 0, 1, out[0], out[1] | 0xd0230000, out[2] | 0x5842, out[3] }, { 7, 1, 1, 0x20, 0, 0, 0 } };
+    cpu_cpuid_set(cpu, leaves, 2, NULL);
+}
+
 static bool make_cpu(struct guest *g, bool translate)
 {
     struct err err = ERR_NONE;
@@ -128,8 +138,11 @@ static bool make_cpu(struct guest *g, bool translate)
     g->vm = (struct cpu_vm){ .map = g->map, .cpu_count = 1, .tsc_hz = 1000000000, .ticks = ticks, .interpret = !translate, .hot = translate };
     if (cpu_new(&g->vm, 0, &g->cpu, &err) != 0)
         return false;
+    offer_avx512(g->cpu);
     g->fresh = g->cpu->state;
     make_state(&g->fresh);
+    if (cpu_has(g->cpu, FEATURE_AVX512F))
+        g->fresh.xcr0 |= XCR0_ZMM;
     return true;
 }
 
@@ -182,6 +195,9 @@ static void load_state(struct guest *g, const struct diff_case *c)
     s->seg[SEG_CS] = (struct cpu_segment){ .limit = 0xffffffff, .selector = r->cs,
         .attributes = SEG_P | 3 << SEG_DPL_SHIFT | SEG_S | SEG_CODE | SEG_READABLE | SEG_ACCESSED | SEG_G | kind };
     memcpy(s->vec, r->vec, sizeof s->vec);
+    memcpy(s->k, r->k, sizeof s->k);
+    memcpy(s->zmm_high, r->zmm_high, sizeof s->zmm_high);
+    memcpy(s->zmm16, r->zmm16, sizeof s->zmm16);
     s->mxcsr = r->mxcsr;
     unsigned top = r->fsw >> 11 & 7;
     s->x87 = (struct cpu_x87){ .fcw = r->fcw, .fsw = r->fsw, .fop = r->fop, .empty = (uint8_t)~r->tags, .fip = r->fip, .fdp = r->fdp };
@@ -224,6 +240,9 @@ static void save_result(struct guest *g, struct diff_result *out)
     r->fs_base = s->seg[SEG_FS].base;
     r->gs_base = s->seg[SEG_GS].base;
     memcpy(r->vec, s->vec, sizeof r->vec);
+    memcpy(r->k, s->k, sizeof r->k);
+    memcpy(r->zmm_high, s->zmm_high, sizeof r->zmm_high);
+    memcpy(r->zmm16, s->zmm16, sizeof r->zmm16);
     r->mxcsr = s->mxcsr;
     r->fcw = s->x87.fcw;
     r->fsw = s->x87.fsw;

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "cpu/mmu.h"
+#include "cpu/translate/host.h"
 #include "diff.h"
 
 /* ---- CPUID ---- */
@@ -30,8 +31,16 @@ static bool saves_ymm(void)
     return (low & 6) == 6;
 }
 
+bool host_has_avx512(void)
+{
+    uint64_t features[4];
+    host_features(features);
+    return features[FEATURE_AVX512F / 64] >> FEATURE_AVX512F % 64 & 1;
+}
+
 bool host_has(enum insn_feature feature)
 {
+
     enum { EBX = 1, ECX = 2, EDX = 3, EXT = 0x80000001 };
     switch (feature) {
     case FEATURE_SSE3: return cpuid_bit(1, 0, ECX, 0);
@@ -102,6 +111,8 @@ void host_detect(struct host *h)
 {
     unsigned a = 0, b = 0, c = 0, d = 0;
     memset(h, 0, sizeof *h);
+    host_features(h->features);
+    h->avx512 = h->features[FEATURE_AVX512F / 64] >> FEATURE_AVX512F % 64 & 1;
     __get_cpuid(0, &a, &b, &c, &d);
     h->intel = b == signature_INTEL_ebx && d == signature_INTEL_edx && c == signature_INTEL_ecx;
     /* FDP on unmasked exceptions only, and FCS and FDS zero: Intel's since 2015. AMD's save no pointers without an exception. */

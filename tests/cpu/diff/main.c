@@ -40,7 +40,7 @@ struct tester {
     struct diff_result native_results[BATCH], other_results[BATCH];
     bool strayed[BATCH];       /* goes where the host's child has something of its own: not run there, not compared */
     uint64_t ran, failed, strays;
-    unsigned failed_by_op[OP_COUNT], shown, died;
+    unsigned failed_by_op[OP_COUNT + 1024], shown, died; /* by operation; those of one name by opcode */
 };
 
 static void print_replay(const struct tester *t, const struct diff_case *c)
@@ -58,7 +58,8 @@ static void print_replay(const struct tester *t, const struct diff_case *c)
 
 static void note_failure(struct tester *t, const struct diff_case *c, const struct diff_result *n, const struct diff_result *g)
 {
-    unsigned op = c->insns[c->count - 1].op;
+    const struct insn *last = &c->insns[c->count - 1];
+    unsigned op = last->op < OP_EVEX ? last->op : OP_COUNT + (last->map & 3u) * 256u + last->opcode;
     t->failed++;
     if (t->failed_by_op[op]++ >= SHOWN_PER_OP || t->shown++ >= SHOWN_MAX)
         return;

@@ -21,7 +21,7 @@
 
 enum {
     XSAVE_FSW = 2, XSAVE_FTW = 4, XSAVE_FOP = 6, XSAVE_FIP = 8, XSAVE_FDP = 16, XSAVE_MXCSR = 24, XSAVE_ST = 32, XSAVE_XMM = 160,
-    BV_X87 = 1, BV_SSE = 2, BV_AVX = 4,
+    BV_X87 = 1, BV_SSE = 2, BV_AVX = 4, BV_OPMASK = 1 << 5, BV_ZMM_HIGH = 1 << 6, BV_ZMM16 = 1 << 7,
     SECONDS_MAX = 30,
 };
 
@@ -31,6 +31,7 @@ struct native {
     struct rig *rig;
     struct rig_mapping kept[RIG_MAPPINGS_MAX]; /* by the last child */
     unsigned kept_count;
+    bool avx512;
 };
 
 /* ---- the form of the state ---- */
@@ -53,6 +54,9 @@ static void put_vectors(uint8_t *x, const struct diff_regs *s)
         memcpy(x + XSAVE_XMM + 16 * i, &s->vec[i].q[0], 16);
         memcpy(x + RIG_YMM_AT + 16 * i, &s->vec[i].q[2], 16);
     }
+    memcpy(x + RIG_OPMASK_AT, s->k, sizeof s->k);
+    memcpy(x + RIG_ZMM_HIGH_AT, s->zmm_high, sizeof s->zmm_high);
+    memcpy(x + RIG_ZMM16_AT, s->zmm16, sizeof s->zmm16);
 }
 
 static void get_vectors(const uint8_t *x, struct diff_regs *s)
@@ -81,6 +85,12 @@ static void get_vectors(const uint8_t *x, struct diff_regs *s)
         if (bv & BV_AVX)
             memcpy(&s->vec[i].q[2], x + RIG_YMM_AT + 16 * i, 16);
     }
+    if (bv & BV_OPMASK)
+        memcpy(s->k, x + RIG_OPMASK_AT, sizeof s->k);
+    if (bv & BV_ZMM_HIGH)
+        memcpy(s->zmm_high, x + RIG_ZMM_HIGH_AT, sizeof s->zmm_high);
+    if (bv & BV_ZMM16)
+        memcpy(s->zmm16, x + RIG_ZMM16_AT, sizeof s->zmm16);
 }
 
 static void put_case(const struct diff_case *c, struct rig_case *out)
@@ -248,6 +258,7 @@ struct native *native_new(void)
     }
     close(fd);
     n->rig = (struct rig *)(uintptr_t)RIG_DATA;
+    n->avx512 = host_has_avx512();
     return n;
 }
 
@@ -270,6 +281,7 @@ static pid_t start_child(struct native *n, const struct diff_case *cases, unsign
     rig->index = -1;
     rig->count = count;
     rig->stops = stops;
+    rig->avx512 = n->avx512;
     fflush(stdout);
     pid_t child = fork();
     if (child == 0)

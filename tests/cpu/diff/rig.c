@@ -71,7 +71,7 @@ static inline __attribute__((always_inline)) void save_result(struct rig_result 
 {
     copy(out->frame.greg, uc->uc_mcontext.gregs, sizeof out->frame.greg);
     copy(&out->frame.segments, segments, sizeof *segments);
-    copy(out->frame.xsave, uc->uc_mcontext.fpregs, RIG_XSAVE_SIZE);
+    copy(out->frame.xsave, uc->uc_mcontext.fpregs, the_rig()->avx512 ? RIG_XSAVE_SIZE : RIG_YMM_END);
     copy(out->memory, the_rig()->tested + CODE_SIZE, DATA_SIZE);
 }
 
@@ -82,9 +82,11 @@ static inline __attribute__((always_inline)) void load_case(const struct rig_cas
     copy(uc->uc_mcontext.gregs, c->frame.greg, (REG_CSGSFS + 1) * sizeof(greg_t));
     copy(xsave, c->frame.xsave, RIG_LEGACY_SIZE);
     uint64_t *bv = (uint64_t *)(xsave + RIG_XSTATE_BV);
-    enum { PKRU = 1 << 9, X87_SSE_AVX = 7 };
-    *bv = (*bv & PKRU) | X87_SSE_AVX;
-    copy(xsave + RIG_YMM_AT, c->frame.xsave + RIG_YMM_AT, RIG_XSAVE_SIZE - RIG_YMM_AT);
+    enum { PKRU = 1 << 9, X87_SSE_AVX = 7, AVX512 = 0xe0 };
+    *bv = (*bv & PKRU) | X87_SSE_AVX | (rig->avx512 ? AVX512 : 0);
+    copy(xsave + RIG_YMM_AT, c->frame.xsave + RIG_YMM_AT, RIG_YMM_END - RIG_YMM_AT);
+    if (rig->avx512)
+        copy(xsave + RIG_OPMASK_AT, c->frame.xsave + RIG_OPMASK_AT, RIG_XSAVE_SIZE - RIG_OPMASK_AT);
     segments->fs_base = c->frame.segments.fs_base;
     segments->gs_base = c->frame.segments.gs_base;
     fill(rig->tested, FILLER, CODE_SIZE);

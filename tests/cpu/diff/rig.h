@@ -21,7 +21,8 @@ enum {
     RIG_CODE_SIZE = 0x2000, RIG_STACK_SIZE = 0x10000, RIG_BATCH = 256, RIG_MAPPINGS_MAX = 1000,
     RIG_GREGS = 23,
     /* the standard form of XSAVE with x87, SSE and AVX (SDM vol. 1, 13.4) */
-    RIG_LEGACY_SIZE = 416, RIG_XSTATE_BV = 512, RIG_YMM_AT = 576, RIG_XSAVE_SIZE = 832,
+    RIG_LEGACY_SIZE = 416, RIG_XSTATE_BV = 512, RIG_YMM_AT = 576, RIG_YMM_END = 832,
+    RIG_OPMASK_AT = 1088, RIG_ZMM_HIGH_AT = 1152, RIG_ZMM16_AT = 1664, RIG_XSAVE_SIZE = 2688, /* where Intel's processors have AVX-512's components */
     RIG_TESTED_SIZE = CODE_SIZE + DATA_SIZE + CONST_SIZE,
 };
 
@@ -54,6 +55,7 @@ struct rig {
     int32_t index;                   /* the case that runs; -1 before the first */
     uint32_t count;
     uint32_t stops;                  /* whether the child stops itself when it is set up, to be looked at */
+    uint32_t avx512;                 /* whether those are there                                    */
     uint32_t mapping_count;          /* what is to be unmapped; then what could not be */
     struct rig_mapping mapping[RIG_MAPPINGS_MAX];
     _Alignas(64) uint8_t stack[RIG_STACK_SIZE];
