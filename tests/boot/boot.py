@@ -55,7 +55,7 @@ def counters(path):
                     found.setdefault(group, {}).setdefault(name, 0)
                     found[group][name] += value
     if found.get("translator", {}).get("refused_by_verifier"):
-        fail(f"the verifier refused {found['translator']['refused_by_verifier']} translations")
+        fail(f"the verifier refused {found['translator']['refused_by_verifier']} translations, the last for: {' '.join(found['refused, last for'])}")
     return found
 
 

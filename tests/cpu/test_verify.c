@@ -12,11 +12,13 @@
 #include "cpu/translate/verify.h"
 #include "guest.h"
 
-/* Loads, stores, a range of accesses off one register, the stack, a vector, a division, string, and a branch to a register. */
+/* Loads, stores, a range of accesses off one register, that goes on behind changes of it by constants, the stack, a vector, a division, string, and a branch to a register. */
 GUEST_PROGRAM(verify_program, "mov %rax, 8(%rbx); mov 16(%rbx), %rcx; add %rcx, 24(%rbx); push %rax; movups (%rbx), %xmm0; movaps %xmm0, (%rsi); lock incl (%rdi,%r10,4);"
+                              "mov -16(%rsp), %rdx; push %rdx; mov 8(%rsp), %rdx; pop %rdx; mov -8(%rsp), %rdx; "
+                              "mov (%rbx), %rdx; inc %rbx; mov (%rbx), %rdx; dec %rbx; mov 8(%rbx), %rdx; "
                               "mov $7, %ecx; xor %edx, %edx; div %rcx; "
                               "fldl 40(%rbx); fstpt 48(%rbx); fadds 40(%rbx); fldcw 64(%rbx); paddb 40(%rbx), %mm1; "
-                              "fnstsw %ax; sete %al; pop %r15; cmp %r15, %rax; rep stosb; jmp *%r9");
+                              "fnstsw %ax; sete %al; pop %r15; cmp %r15, %rax; rep stosb; mov %rax, -8(%rsp); jmp *%r9");
 
 struct rig { struct guest g; struct compile c; uint8_t *start, *end; };
 

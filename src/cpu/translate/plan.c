@@ -60,7 +60,10 @@ static void values_change(struct planner *p, const struct insn *in)
     case OP_POP: if (in->opnd[0].reg != REG_RSP) value_moved(p, REG_RSP, 8); break;
     case OP_POPF: value_moved(p, REG_RSP, 8); break;
     case OP_LEAVE: value_lost(p, REG_RSP), value_lost(p, REG_RBP); break;
-    case OP_MOVS: case OP_STOS: value_lost(p, REG_RSI), value_lost(p, REG_RDI), value_lost(p, REG_RCX); break;
+    case OP_MOVS: case OP_STOS: /* a loop, behind which the verifier knows of no register what it knew before */
+        for (unsigned reg = 0; reg < 16; reg++)
+            value_lost(p, reg);
+        break;
     case OP_MUL: case OP_IMUL: case OP_DIV: case OP_IDIV: case OP_CWD: case OP_CBW: case OP_CMPXCHG: case OP_CMPXCHG8B: case OP_CMPXCHG16B: case OP_LAHF:
     case OP_PCMPESTRI: case OP_PCMPISTRI: case OP_RDTSC: case OP_RDTSCP: case OP_RDPKRU:
         value_lost(p, REG_RAX), value_lost(p, REG_RDX), value_lost(p, REG_RCX);

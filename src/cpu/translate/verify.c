@@ -364,6 +364,13 @@ static bool write_known(struct verify *v, const struct insn *in)
             return true;
         }
         return false;
+    case OP_INC: case OP_DEC:
+        if (is_register_form(in, 8) && was.kind == VALUE_ADDRESS) {
+            r->lo += in->op == OP_INC ? 1 : -1;
+            r->hi = 0;
+            return true;
+        }
+        return false;
     case OP_SHR:
         if (!is_register_form(in, 8) || from->kind != OPND_IMM || was.kind != VALUE_ADDRESS || (in->imm != 12 && in->imm != 12 - 5))
             return false;
@@ -516,7 +523,7 @@ static bool call_shared(struct verify *v, const uint8_t *code)
 {
     const struct shared_code *shared = &v->c->t->shared;
     unsigned set = engine_key_rights(v->c->block->key);
-    bool stack = false, poll = false;
+    bool push = false, pop = false, poll = false;
     if (code == shared->restore) {
         forget_register(v, SCRATCH_0);
         forget_compared(v);
@@ -525,13 +532,15 @@ static bool call_shared(struct verify *v, const uint8_t *code)
     for (unsigned keeps = 0; keeps < 2; keeps++) {
         if (call_lookup(v, code, false, keeps) || call_lookup(v, code, true, keeps))
             return true;
-        stack |= code == shared->push[set][keeps] || code == shared->push_offset[set][keeps] || code == shared->pop[set][keeps];
+        push |= code == shared->push[set][keeps] || code == shared->push_offset[set][keeps];
+        pop |= code == shared->pop[set][keeps];
         poll |= code == shared->poll[keeps];
     }
     forget_scratch(v);
-    if (stack)
+    if (v->reg[GUEST_RSP].kind != VALUE_ADDRESS && (push || pop))
         forget_register(v, GUEST_RSP);
-    return stack || poll;
+    v->reg[GUEST_RSP].lo += push ? -8 : pop ? 8 : 0; /* a group off RSP goes on behind it */
+    return push || pop || poll;
 }
 
 static void check_branch(struct verify *v, const struct insn *in, uint32_t at)
