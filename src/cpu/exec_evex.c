@@ -47,7 +47,7 @@ static void zmm_put(struct cpu *cpu, unsigned reg, const uint8_t in[64])
 /* ---- memory */
 
 /* One memory operand under its mask. whole: faults and loads are as for all of its `size` bytes; all: so is the store. */
-struct access { uint64_t offset, mask; unsigned size, element, count; bool whole, all, packed; };
+struct access { uint64_t offset, mask; unsigned size, element, count; bool whole, all, masked, unchecked; };
 
 static uint64_t low_mask(unsigned bits) { return bits >= 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1; }
 
@@ -60,6 +60,12 @@ static uint64_t fold(uint64_t mask, unsigned wide, unsigned count)
     return all;
 }
 
+/* VCVTPH2PS, VCVTPS2PH: exception class 11 */
+static bool converts_halves(const struct insn *in)
+{
+    return (in->payload[1] & 3) == 1 && ((in->map == 2 && in->opcode == 0x13) || (in->map == 3 && in->opcode == 0x1d));
+}
+
 static struct access access_of(const struct cpu *cpu, const struct insn *in, unsigned size)
 {
     unsigned k = in->prefix & PFX_EVEX ? evex_mask_register(in->payload) : 0;
@@ -70,8 +76,9 @@ static struct access access_of(const struct cpu *cpu, const struct insn *in, uns
     if (in->access & ACCESS_ANY)
         mask = fold(mask, in->vl / in->element, in->elements);
     a.mask = mask & all;
-    a.packed = in->access & ACCESS_PACKED;
-    if (a.packed)
+    a.masked = k && !(in->access & ACCESS_WHOLE);
+    a.unchecked = in->access & ACCESS_PACKED || converts_halves(in);
+    if (in->access & ACCESS_PACKED)
         a.size = (unsigned)__builtin_popcountll(a.mask) * a.element;
     else if (evex_b(in->payload) && !(in->access & ACCESS_WHOLE))
         a.size = a.mask ? size : 0;
@@ -81,15 +88,15 @@ static struct access access_of(const struct cpu *cpu, const struct insn *in, uns
     return a;
 }
 
-/* Operands of up to 8 bytes are checked for alignment where that is asked for (CR0.AM); longer ones, and elements, never are. */
-static bool is_checked(const struct access *a) { return a->whole && a->size <= 8 && !a->packed; }
+/* Operands of up to 8 bytes are checked for alignment where that is asked for (CR0.AM); longer ones, elements, and some instructions' never are. */
+static bool is_checked(const struct access *a) { return a->whole && a->size <= 8 && !a->unchecked; }
 
 static unsigned rights_of(const struct cpu *cpu, const struct access *a) { return is_checked(a) ? cpu->rights : cpu_rights_unaligned(cpu); }
 
 static uint64_t whole_linear(struct cpu *cpu, const struct insn *in, const struct access *a, uint32_t access)
 {
     unsigned align = in->access & ACCESS_ALIGNED ? in->vl : 1;
-    return operand_linear_aligned(cpu, in, a->size, align, access | (is_checked(a) ? 0 : MEM_UNALIGNED));
+    return operand_linear_aligned(cpu, in, a->size, align, access | (is_checked(a) && !a->masked ? 0 : MEM_UNALIGNED));
 }
 
 /* Offsets go on from the first one's, beyond the address size too, as the bytes of one operand do. */
@@ -101,7 +108,10 @@ static uint64_t element_linear(struct cpu *cpu, const struct insn *in, const str
 /* With some elements masked away, a move that wants its operand aligned wants it all the same; with all, it goes nowhere. */
 static void check_alignment(struct cpu *cpu, const struct insn *in, const struct access *a)
 {
-    if (a->mask && a->size <= 8)
+    for (unsigned i = 0; i < a->count && a->size <= 8; i++) /* what is not canonical comes first */
+        if (a->mask >> i & 1)
+            element_linear(cpu, in, a, i, MEM_R);
+    if (a->mask && a->size <= 8 && !a->unchecked)
         cpu_check_alignment(cpu, cpu_linear(cpu, in->seg, a->offset, 1, 0), a->size);
     if (a->mask && in->access & ACCESS_ALIGNED && (a->offset + cpu->state.seg[in->seg].base) & (in->vl - 1u))
         cpu_raise_error(cpu, EXC_GP, 0);
