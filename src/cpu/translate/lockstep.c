@@ -462,7 +462,7 @@ static _Noreturn void report(struct cpu *cpu, const struct block *b, unsigned nu
     found[l->text_length] = 0;
     l->text_length = 0;
     say(l, "lockstep: translated code does not do what the interpreter does at %#" PRIx64 ":", l->before.state.rip + b->uops[number].offset);
-    for (unsigned i = b->uops[number].offset; i < b->bytes && l->text_length < TEXT_MAX / 2; i++)
+    for (unsigned i = b->uops[number].offset; i < b->bytes && l->text_length < TEXT_MAX / 8; i++ /* what was found is to be seen too */)
         say(l, " %02x", b->code[i]);
     say(l, "%s", found);
     cpu->exit = (hy_exit){ .reason = HY_EXIT_UNKNOWN, .native = HY_NATIVE_CHECK, .u.unknown = { .raw = l->text, .len = (uint32_t)l->text_length } };
