@@ -166,9 +166,51 @@ static uint64_t run_indirect(const struct kernel *kernel, void *state, uint64_t 
     return total;
 }
 
+/* A leaf with 64 callers, which take turns at random: where its RET leads is known only to who remembers the call. */
+uint64_t bench_callers(uint64_t value, uint64_t calls);
+__asm__("    .text\n"
+        "    .balign 32\n"
+        "bench_callers:\n"
+        "    mov %rdi, %rax\n"
+        "    lea 2f(%rip), %r8\n"
+        "    mov $99, %edx\n"
+        "1:  imul $1664525, %edx, %edx\n"
+        "    add $1013904223, %edx\n"
+        "    mov %edx, %ecx\n"
+        "    shr $26, %ecx\n"
+        "    shl $4, %ecx\n"
+        "    add %r8, %rcx\n"
+        "    call *%rcx\n"
+        "    dec %rsi\n"
+        "    jnz 1b\n"
+        "    ret\n"
+        "    .balign 16\n"
+        "2:  .rept 64\n"
+        "    call 3f\n"
+        "    xor $0x5a, %rax\n"
+        "    ret\n"
+        "    .balign 16\n"
+        "    .endr\n"
+        "3:  lea 77(%rax), %rax\n"
+        "    rol $1, %rax\n"
+        "    ret\n");
+
+enum { CALLERS_CALLS = 65536 };
+
+static uint64_t run_callers(const struct kernel *kernel, void *state, uint64_t units)
+{
+    uint64_t total = 0;
+
+    (void)kernel, (void)state;
+    for (uint64_t i = 0; i < units; i++)
+        total += bench_callers(1, CALLERS_CALLS);
+    return total;
+}
+
 const struct kernel control_kernels[] = {
     { .name = "bytecode", .operations = BYTECODES, .expect = 0x9f787754, .memory = CELLS * sizeof(uint32_t), .run = run_bytecode },
     { .name = "calls", .operations = 1, .expect = 6765, .run = run_calls },
+    { .name = "callers", .operations = CALLERS_CALLS, .expect = 0xce51f89b958452b6, .run = run_callers },
     { .name = "indirect", .operations = INDIRECT_CALLS, .expect = 0xb40010174c7a438b, .run = run_indirect },
     { 0 },
 };

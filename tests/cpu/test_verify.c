@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -19,6 +20,9 @@ GUEST_PROGRAM(verify_program, "mov %rax, 8(%rbx); mov 16(%rbx), %rcx; add %rcx, 
                               "mov $7, %ecx; xor %edx, %edx; div %rcx; "
                               "fldl 40(%rbx); fstpt 48(%rbx); fadds 40(%rbx); fldcw 64(%rbx); paddb 40(%rbx), %mm1; "
                               "fnstsw %ax; sete %al; pop %r15; cmp %r15, %rax; rep stosb; mov %rax, -8(%rsp); jmp *%r9");
+
+/* Calls of the same page and of another, and returns. */
+GUEST_PROGRAM(return_program, "call 1f; mov $0x400000, %eax; call *%rax; hlt; 1: xor %ecx, %ecx; ret");
 
 struct rig { struct guest g; struct compile c; uint8_t *start, *end; };
 
@@ -262,12 +266,73 @@ static void broken_small_code_is_found(void **state)
     assert_null(verify(r));
 }
 
+static bool is_return_compare(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_CMP && in->has_mem && in->base == INSN_RSP; }
+static bool is_push(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_PUSH; }
+static bool is_ring(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_OR && in->opnd[0].kind == OPND_GPR && in->opnd[0].reg == INSN_RSP; }
+static bool is_pop(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_LEA && in->opnd[0].reg == INSN_RSP; }
+
+/* Translates what is at rip, large, without running it. */
+static void return_rig(struct rig *r, uint64_t rip)
+{
+    struct cpu *cpu = r->g.vm.cpus[0];
+    cpu->state.rip = rip;
+    struct block *b = block_find(cpu);
+    cpu->translator->statistics.translations = 0; /* every other one is small where code is translated at once */
+    b->uops[0].fn = b->first;
+    translate_block(cpu, b);
+    assert_non_null(b->translation);
+    assert_false(b->translation->small);
+    r->c = (struct compile){ .cpu = cpu, .t = cpu->translator, .block = b, .to = b->translation };
+    r->start = b->translation->start;
+    r->end = b->translation->end;
+    assert_null(verify(r));
+}
+
+static void calls_without_their_stack_are_found(struct rig *r, uint64_t rip)
+{
+    struct insn in;
+    return_rig(r, rip);
+    chooser *const parts[] = { is_push, is_ring, is_pop };
+    for (unsigned i = 0; i < 3; i++) {
+        uint8_t *at = find(r, parts[i], &in);
+        assert_true(finds_nops(r, at, in.length));
+    }
+    uint8_t *at = find(r, is_push, &in);
+    assert_true(finds(r, at, "\x41\x53", 2)); /* PUSH SCRATCH_1 */
+    at = find(r, is_call, &in);
+    assert_true(finds_nops(r, at, in.length));
+}
+
+static void broken_returns_are_found(void **state)
+{
+    struct rig r = { 0 };
+    struct insn in;
+    (void)state;
+    setenv("CPU_ENGINE", "translate", 1);
+    guest_make(&r.g, 1, 64);
+    struct cpu *cpu = r.g.vm.cpus[0];
+    if (cpu->translator) {
+        uint64_t leaf = GUEST_CODE + (uint64_t)(return_program_end - return_program) - 3;
+        GUEST_PUT(&r.g, GUEST_CODE, return_program);
+        cpu->state.cpl = 3; /* only user code has them */
+        cpu_state_changed(cpu);
+        calls_without_their_stack_are_found(&r, GUEST_CODE);
+        calls_without_their_stack_are_found(&r, GUEST_CODE + 5);
+        return_rig(&r, leaf);
+        uint8_t *at = find(&r, is_return_compare, &in);
+        assert_true(finds_nops(&r, at, in.length));
+        at += in.length;
+        assert_true(finds_nops(&r, at, 6)); /* JNE */
+    }
+    guest_free(&r.g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_code_is_proved), cmocka_unit_test(missing_checks_are_found), cmocka_unit_test(wrong_operands_are_found),
         cmocka_unit_test(stores_by_loads_entries_are_found), cmocka_unit_test(wrong_ways_are_found), cmocka_unit_test(foreign_instructions_are_found),
-        cmocka_unit_test(broken_small_code_is_found),
+        cmocka_unit_test(broken_small_code_is_found), cmocka_unit_test(broken_returns_are_found),
     };
     return cmocka_run_group_tests_name("verify", tests, make, unmake);
 }

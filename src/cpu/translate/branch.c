@@ -3,7 +3,8 @@
  *
  * A direct branch inside the page jumps straight to its target once that is translated. One to another page holds only while the code's translations stand, so it compares
  * the generation of these first (engine.h: FETCH_LOCAL), and moves translate_state.page. One that may close a loop looks at cpu.requests. An indirect branch looks its target
- * up in translate_state.jumps; when it is not there E0 does the branch, so nothing of the guest is changed before. */
+ * up in translate_state.jumps; when it is not there E0 does the branch, so nothing of the guest is changed before.
+ * CALL and RET of large 64-bit user code are the host's (private.h: Returns). */
 #include "cpu/translate/compile.h"
 
 /* ---- direct --------------------------------------------------------------------------------------------------------------------------------------------------------- */
@@ -147,16 +148,21 @@ static struct fast_jump *jumps_of(const struct compile *c) { return c->cpu->tran
 
 static void emit_leave_unless(struct compile *c, uint32_t site) { stub_new(c, emit_jump_if(c->e, CC_NE), site); }
 
-/* Looks the target up, by the tag that is at `tag`; afterwards SCRATCH_2 leads to the entry. A miss leaves by a site of kind `miss`. */
-static struct site *emit_find_target(struct compile *c, const void *tag, enum site_kind miss)
+/* Before an indirect branch: flags are saved, and a request leaves by a site of kind `miss`, which is answered. */
+static uint32_t emit_find_poll(struct compile *c, enum site_kind miss)
 {
-    struct emit *e = c->e;
-    const struct cpu *cpu = c->cpu;
     uint32_t site = site_new(c, miss);
     flags_save(c);
     c->flags = FLAGS_SAVED;
-    emit_compare_zero(e, (const void *)&cpu->requests);
+    emit_compare_zero(c->e, (const void *)&c->cpu->requests);
     emit_leave_unless(c, site);
+    return site;
+}
+
+/* Looks the target up, by the tag that is at `tag`; afterwards SCRATCH_2 leads to the entry. A miss leaves by the site. */
+static void emit_find_target(struct compile *c, const void *tag, uint32_t site)
+{
+    struct emit *e = c->e;
     emit_op_register(e, false, 0x89, SCRATCH_1, SCRATCH_2); /* MOV */
     emit_op_register(e, false, 0xc1, 4, SCRATCH_2);         /* SHL: times the size of an entry */
     emit_byte(e, 5);
@@ -167,24 +173,24 @@ static struct site *emit_find_target(struct compile *c, const void *tag, enum si
     emit_load(e, SCRATCH_0, at_absolute(tag));
     emit_op_memory(e, true, 0x3b, SCRATCH_0, at_base(SCRATCH_2, (int32_t)(intptr_t)&jumps_of(c)->tag));
     emit_leave_unless(c, site);
-    return site_at(c, site);
 }
 _Static_assert(sizeof(struct fast_jump) == 1 << 5, "emit_find_target() scales by 32");
 
 static const void *own_tag(const struct compile *c) { return c->to->global ? (const void *)&c->cpu->translate.kernel_tag : &c->cpu->fetch_tag; }
 
-static void emit_jump_found(struct compile *c)
+/* By JMP, or by CALL. */
+static void emit_jump_found(struct compile *c, bool call)
 {
     struct emit *e = c->e;
     emit_load(e, SCRATCH_0, at_base(SCRATCH_2, (int32_t)(intptr_t)&jumps_of(c)->page));
     emit_store(e, at_absolute(&c->cpu->translate.page), SCRATCH_0);
-    emit_op_memory(e, false, 0xff, 4, at_base(SCRATCH_2, (int32_t)(intptr_t)&jumps_of(c)->code)); /* JMP */
+    emit_op_memory(e, false, 0xff, call ? 2 : 4, at_base(SCRATCH_2, (int32_t)(intptr_t)&jumps_of(c)->code));
 }
 
 void branch_to_found(struct compile *c, const void *tag)
 {
-    emit_find_target(c, tag, SITE_FOUND);
-    emit_jump_found(c);
+    emit_find_target(c, tag, emit_find_poll(c, SITE_FOUND));
+    emit_jump_found(c, false);
 }
 
 /* By shared code, which does it all. */
@@ -219,6 +225,82 @@ static void emit_return_address(struct compile *c)
     compile_store_word(c, at, SCRATCH_0);
 }
 
+static bool has_return_stack(const struct compile *c) { return compile_is_wide(c) && engine_key_rights(c->block->key) == TLB_USER; }
+
+static int32_t return_target(const struct compile *c) { return (int32_t)(c->block->start + c->u->offset + c->u->length); }
+
+/* The entry of the return stack for the address in SCRATCH_0, but for what the host's CALL pushes. Flags are not in RFLAGS only. */
+static void emit_return_push(struct compile *c)
+{
+    emit_op_register(c->e, true, 0x81, 1, RSP); /* OR: it is a ring */
+    emit_u32(c->e, RETURN_STACK);
+    emit_bytes(c->e, "\x41\x52", 2);           /* PUSH SCRATCH_0 */
+}
+
+/* Behind the host's CALL: where its RET comes back, with the guest's address in SCRATCH_1 and flags saved. */
+static void emit_returned(struct compile *c)
+{
+    struct emit *e = c->e;
+    emit_bytes(e, "\x48\x8d\x64\x24\x08", 5); /* LEA RSP, [RSP + 8] */
+    emit_add_to(e, SCRATCH_0, SCRATCH_1, -return_target(c));
+    emit_store(e, at_absolute(&c->cpu->translate.page), SCRATCH_0);
+    c->flags = FLAGS_SAVED;
+    c->recipe.kind = RECIPE_NONE;
+    exit_to(c, return_target(c));
+}
+
+/* The host's CALL of what follows. */
+static void emit_host_call(struct compile *c)
+{
+    struct emit *e = c->e;
+    emit_return_push(c);
+    emit_call(e, e->at);
+    uint8_t *call = e->at - 4;
+    enum flags_place before = c->flags;
+    struct recipe recipe = c->recipe;
+    emit_returned(c);
+    c->flags = before;
+    c->recipe = recipe;
+    if (!e->full)
+        emit_patch(call, e->at);
+}
+
+/* A direct CALL, but for the guest's stack; the return address is in SCRATCH_0. */
+static void call_to(struct compile *c, int32_t target)
+{
+    flags_clobber(c);
+    if (target & ~(int32_t)0xfff) {
+        emit_host_call(c);
+        exit_to(c, target);
+        return;
+    }
+    emit_return_push(c);
+    if (may_loop(c, target)) {
+        if (!c->recipe.kind || c->flags == FLAGS_SAVED)
+            flags_save(c), c->flags = FLAGS_SAVED;
+        emit_poll(c, target);
+    }
+    if (c->flags == FLAGS_RECIPE)
+        flags_make_native(c);
+    uint32_t site = jump_site(c, c->e->at + 1, target);
+    site_at(c, site)->calls = true;
+    site_leave(c, site);
+    emit_returned(c);
+}
+
+void branch_return(struct emit *e, int32_t pop)
+{
+    emit_op_memory(e, true, 0x3b, SCRATCH_1, at_base(RSP, 8)); /* CMP */
+    uint8_t *other = emit_jump_if(e, CC_NE);
+    emit_add_to(e, GUEST_RSP, GUEST_RSP, pop);
+    emit_byte(e, 0xc3);
+    if (!e->full)
+        emit_patch(other, e->at);
+}
+
+/* In a small translation, and in 32-bit code, RET finds its target as an indirect branch does. */
+static bool calls_host(const struct compile *c) { return !c->small && has_return_stack(c); }
+
 static void emit_indirect(struct compile *c, bool call)
 {
     struct emit *e = c->e;
@@ -243,10 +325,17 @@ static void emit_indirect(struct compile *c, bool call)
         jump_to_find(c, call ? INDIRECT_CALL : INDIRECT_JUMP);
         return;
     }
-    emit_find_target(c, own_tag(c), SITE_INTERPRET);
+    emit_find_target(c, own_tag(c), emit_find_poll(c, SITE_INTERPRET));
     if (call)
         compile_add_to(c, GUEST_RSP, GUEST_RSP, -(int32_t)c->word);
-    emit_jump_found(c);
+    if (call && calls_host(c)) {
+        emit_load(e, SCRATCH_0, at_absolute(&c->cpu->translate.page));
+        emit_add_to(e, SCRATCH_0, SCRATCH_0, (int32_t)(c->block->start + c->u->offset + c->u->length));
+        emit_return_push(c);
+    }
+    emit_jump_found(c, call && calls_host(c));
+    if (call && calls_host(c))
+        emit_returned(c);
 }
 
 static void emit_ret(struct compile *c)
@@ -258,10 +347,13 @@ static void emit_ret(struct compile *c)
         jump_to_find(c, INDIRECT_RETURN);
         return;
     }
-    struct site *site = emit_find_target(c, own_tag(c), SITE_INTERPRET);
-    site->pop = pop == 8 && compile_is_wide(c) ? 8 : 0;
+    uint32_t site = emit_find_poll(c, SITE_INTERPRET);
+    if (has_return_stack(c))
+        branch_return(c->e, pop);
+    emit_find_target(c, own_tag(c), site);
+    site_at(c, site)->pop = pop == 8 && compile_is_wide(c) ? 8 : 0;
     compile_add_to(c, GUEST_RSP, GUEST_RSP, pop);
-    emit_jump_found(c);
+    emit_jump_found(c, false);
 }
 
 /* ---- all --------------------------------------------------------------------------------------------------------------------------------------------------------------- */
@@ -304,6 +396,10 @@ void branch_instruction(struct compile *c)
                 emit_return_address(c);
                 flags_register_changes(c, INSN_RSP);
                 compile_add_to(c, GUEST_RSP, GUEST_RSP, -(int32_t)c->word);
+            }
+            if (calls_host(c)) {
+                call_to(c, branch_target(c));
+                break;
             }
             exit_to(c, branch_target(c));
         } else {

@@ -12,6 +12,12 @@
  * Memory. An access computes the linear address, looks into the fast TLB of the block's rights and uses the host address found. Anything else - a miss, a page crossing -
  * leaves by a stub to translate_run(), which fills the entry and goes on at the access, or hands the instruction to E0.
  *
+ * Returns. In translated code the host's stack holds pairs: the guest's return address, and where the host's CALL will return to, which is code that goes on there
+ * (branch.c). It is a ring of RETURN_STACK bytes, so that calls without RETs need no test: the bit of that value is set in RSP before each push. In the place where
+ * an empty ring would be popped lies a pair whose code is `found`. It is emptied whenever translated code is entered, so nothing in it outlives a translation or an
+ * address space, and by SYSCALL; only 64-bit user code has it, so it is all of one mode. The guest chooses whether a RET finds its address there, not where the host
+ * goes: every pair in the ring is true.
+ *
  * Addresses. A block is where its bytes are in memory, not at an address; translate_state.page says at which page the running code is, and everything is relative to it.
  */
 #ifndef CPU_TRANSLATE_PRIVATE_H
@@ -41,6 +47,8 @@ enum {
     MXCSR_MASKS = 0x1f80, FCW_MASKS = 0x3f,
     X87_LINGERS = 16,             /* entries with the x87 loaded after the last that wanted it, if vectors are wanted */
     SAMPLE_PERIOD = 4096,         /* look-ups and polls of small translations until one is made large, on the average */
+    RETURN_STACK = 8 << 10,       /* bytes of the ring of return addresses; a power of two               */
+    RETURN_ENTRY = 16,            /* where RET goes on in host code, and the guest's return address      */
     STRADDLES_MAX = 50,           /* ranges that crossed a page, until a block is compiled without groups */
 };
 
@@ -77,6 +85,7 @@ struct site {
     uint8_t base;                      /* SITE_READ, SITE_WRITE: the access is at this host register + target; SCRATCH_1: plain. SITE_JUMP: how often another address space came */
     bool masked;                       /* SITE_READ, SITE_WRITE: of an access that need not happen: no reason for a page fault */
     uint8_t pop;                       /* SITE_INTERPRET: RET, which takes that many bytes off the stack; its target is in SCRATCH_1. 0: another instruction */
+    bool calls;                        /* SITE_JUMP: linked by a CALL of the host, whose return address is part of an entry of the return stack */
     bool wants_write;                  /* SITE_READ, SITE_WRITE: the entry must be one for stores    */
     uint16_t size, before;             /* bytes looked up; of these, before the access itself        */
     uint16_t x87_last;                 /* offset from translate_state.page of the last x87 instruction, plus 1; 0: state.x87.fip says */
@@ -204,6 +213,9 @@ void x87_from_image(struct cpu *);
 /* inspect.c: before the sites of a region go; when the translation of the block at rip was made, whose code begins at `start` (writable view) and ends at emit.at. */
 void inspect_region(struct translator *, const struct region *);
 void inspect_made(struct cpu *, const uint8_t *start, uint64_t rip, const struct translation *);
+
+/* branch.c: RET to SCRATCH_1, if that is on top of the return stack; takes `pop` bytes off the guest's. */
+void branch_return(struct emit *, int32_t pop);
 
 /* compile.c: the whole of a block; `global`: changes of what is not global are nothing to its code. NULL: nothing worth it, or no room (then emit.full). */
 struct translation *compile_block(struct cpu *, struct block *, bool global, bool small);

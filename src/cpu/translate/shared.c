@@ -142,6 +142,8 @@ static void emit_find(struct cpu *cpu, enum indirect kind, bool global, bool sav
     emit_op_memory(e, false, 0x83, 7, at_absolute((const void *)&cpu->requests)); /* CMP dword, 0 */
     emit_byte(e, 0);
     exit_if(&s, CC_NE);
+    if (kind == INDIRECT_RETURN && !global)
+        branch_return(e, 8);
     emit_op_register(e, false, 0x89, SCRATCH_1, SCRATCH_2); /* MOV */
     emit_op_register(e, false, 0xc1, 4, SCRATCH_2);         /* SHL: times the size of an entry */
     emit_byte(e, 5);

@@ -163,6 +163,10 @@ static void emit_mode(struct compile *c, uint32_t key)
     emit_store_constant(e, true, &cpu->tlb, (uint32_t)(uintptr_t)cpu->tlbs[rights]);
     emit_store_constant(e, false, &cpu->block_key, key);
     emit_store_constant(e, false, (uint8_t *)&cpu->translate.kernel_tag + 4, key | UINT32_C(1) << 31); /* engine_kernel_tag_update() */
+    if (engine_key_rights(c->block->key) == TLB_USER) { /* OR: the return stack is empty, for its code is of this mode */
+        emit_op_register(e, true, 0x81, 1, RSP);
+        emit_u32(e, 2 * RETURN_STACK - RETURN_ENTRY);
+    }
     c->to->key_behind = key;
 }
 

@@ -127,6 +127,18 @@ static void emit_vectors_out(struct emit *e, struct cpu *cpu, bool ymm, bool zmm
 
 static struct host_memory at_stack(int32_t disp) { return at_base(RSP, disp); }
 
+/* An empty one: its lowest pair is one that leaves. */
+static void emit_return_stack(struct emit *e, const uint8_t *found)
+{
+    emit_op_register(e, true, 0x81, 4, RSP); /* AND: the bits below are those of a ring and of its twin, which stays empty */
+    emit_u32(e, (uint32_t)-2 * RETURN_STACK);
+    emit_add_to(e, RSP, RSP, -RETURN_ENTRY);
+    emit_constant(e, SCRATCH_0, (uint64_t)(uintptr_t)found);
+    emit_store(e, at_stack(0), SCRATCH_0);
+    emit_op_memory(e, true, 0xc7, 0, at_stack(8));
+    emit_u32(e, 0);
+}
+
 static void *emit_enter(struct cpu *cpu, enum live live, bool zmm)
 {
     struct translator *t = cpu->translator;
@@ -136,6 +148,7 @@ static void *emit_enter(struct cpu *cpu, enum live live, bool zmm)
         emit_push(e, kept[i]);
     emit_add_to(e, RSP, RSP, -8); /* aligned to 16 */
     emit_store(e, at_absolute(&cpu->translate.host_stack), RSP);
+    emit_return_stack(e, t->found + t->emit.run);
     if (live)
         emit_vectors_in(e, cpu, t->avx, live, zmm);
     emit_move(e, SCRATCH_0, RDI);
@@ -182,14 +195,15 @@ static void emit_leave(struct cpu *cpu)
 void thunks_emit(struct cpu *cpu)
 {
     struct translator *t = cpu->translator;
+    t->found = t->emit.at;
+    emit_constant(&t->emit, SCRATCH_0, SITES_MAX - 1);
+    uint8_t *leave = emit_jump(&t->emit);
     for (unsigned live = LIVE_NONE; live < LIVE_COUNT; live++)
         for (unsigned zmm = 0; zmm <= (live && t->avx512); zmm++) {
             void *enter = emit_enter(cpu, live, zmm);
             memcpy(&t->enter[live][zmm], &enter, sizeof enter); /* ISO C has no cast from an object's to a function's pointer */
         }
     emit_leave(cpu);
-    t->found = t->emit.at;
-    emit_constant(&t->emit, SCRATCH_0, SITES_MAX - 1);
-    emit_patch(emit_jump(&t->emit), t->leave);
+    emit_patch(leave, t->leave);
     shared_emit(cpu);
 }

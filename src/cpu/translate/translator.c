@@ -364,7 +364,7 @@ static void site_link(struct cpu *cpu, struct site *site, struct translation *to
     bool native = site->flags != FLAGS_SAVED;
     emit_patch(code_at(t, site->patch), native ? (live ? to->native_live : to->native) : live ? to->saved_live : to->saved);
     if (jumps_in_place(site))
-        *code_at(t, site->stub) = JMP;
+        *code_at(t, site->stub) = site->calls ? CALL : JMP;
     site->to = to;
     site->previous = NULL;
     site->next = to->incoming;
@@ -730,7 +730,7 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
             return NULL;
         case SITE_FOUND:
             cpu->state.rip = cpu->translate.linear;
-            code = jump_find(cpu, cpu->state.rip, cpu->state.cpl < 3);
+            code = to ? jump_find(cpu, cpu->state.rip, cpu->state.cpl < 3) : NULL;
             if (code)
                 continue;
             return NULL;

@@ -8,7 +8,10 @@
  *     all its bytes in the range that was compared, and with a tag for stores if it is stored to;
  *   - direct jumps lead to the first byte of an instruction of the same translation or to the thunk that leaves, the only calls lead to its other entry or to shared code, whose
  *     look-ups are of the block's rights, and an indirect jump goes to the code that translate_state.jumps names, after comparisons with its address and tag;
- *   - no other instruction is there than those that the translator copies or writes: none that is privileged, enters a kernel, or touches segments, or RSP but PUSHF with POP.
+ *   - the host's stack is what private.h says: PUSH of SCRATCH_0, behind the OR that keeps RSP in the ring, is followed by a CALL before anything jumps but to
+ *     leave, and the CALL by the LEA that takes the rest of the entry off; RET only follows a comparison with the address that was pushed, and JNE away;
+ *   - no other instruction is there than those that the translator copies or writes: none that is privileged, enters a kernel, or touches segments, or RSP but so and by
+ *     PUSHF with POP.
  * Where code can be entered or jumped to, nothing is known; where an access is tried again after a miss, only what guest registers hold.
  *
  * Not proved: that the result is right (lockstep.c); links, which site_link() writes afterwards, from recorded displacements to recorded entries; the count of REP
@@ -52,6 +55,9 @@ struct verify {
     unsigned jump_compared, jump_checked; /* 1: the address, 2: the tag                                */
     uint32_t jump_symbol;
     bool pushed;                  /* PUSHF: POP must follow                                           */
+    bool in_ring, entry;          /* RSP was just made part of the ring; SCRATCH_0 was pushed: CALL must follow */
+    bool called;                  /* and did: LEA must follow                                         */
+    unsigned return_compared;     /* SCRATCH_1 with the top's address: 1; and JNE went away: 2        */
     bool ended;                   /* behind a jump: only a label goes on                              */
     const char *why;
 };
@@ -459,6 +465,34 @@ static void check_stack(struct verify *v, const struct insn *in)
     v->pushed = push;
 }
 
+/* What is done with RSP but for PUSHF and POP. False: nothing. */
+static bool check_return_stack(struct verify *v, const struct insn *in)
+{
+    const struct insn_opnd *to = &in->opnd[0], *from = &in->opnd[1];
+    bool stack = to->kind == OPND_GPR && to->reg == INSN_RSP && to->size == 8;
+    bool top = in->has_mem && in->base == INSN_RSP && in->index == INSN_NO_REG && in->asize == 8 && in->disp == 8;
+    if (in->op == OP_CMP && top && to->kind == OPND_GPR && to->reg == SCRATCH_1 && to->size == 8) {
+        forget_compared(v);
+        v->return_compared = 1;
+        return true;
+    }
+    if (in->op == OP_OR && stack && from->kind == OPND_IMM && (in->imm == RETURN_STACK || in->imm == 2 * RETURN_STACK - RETURN_ENTRY)) {
+        forget_compared(v);
+        v->in_ring = !v->entry;
+        return !v->entry;
+    }
+    if (in->op == OP_PUSH && to->kind == OPND_GPR && to->reg == SCRATCH_0 && to->size == 8 && v->in_ring) {
+        v->entry = true;
+        v->in_ring = false;
+        return true;
+    }
+    if (in->op == OP_LEA && stack && top && v->called) {
+        v->called = false;
+        return true;
+    }
+    return false;
+}
+
 static void check_ordinary(struct verify *v, const struct insn *in)
 {
     if (in->op == OP_MOVS || in->op == OP_STOS) {
@@ -482,6 +516,13 @@ static void check_ordinary(struct verify *v, const struct insn *in)
 }
 
 /* ---- branches ---------------------------------------------------------------------------------------------------------------------------------------------------------------- */
+
+/* The length of the instruction at `at`; 0: none. */
+static unsigned decode_at(const struct verify *v, uint32_t at, struct insn *in)
+{
+    int len = insn_decode(v->start + at, v->size - at, CPU_MODE_64, in);
+    return len > 0 ? (unsigned)len : 0;
+}
 
 static int64_t target_of(const struct insn *in, uint32_t at) { return (int64_t)at + in->length + in->imm; }
 
@@ -543,12 +584,49 @@ static bool call_shared(struct verify *v, const uint8_t *code)
     return push || pop || poll;
 }
 
+/* An indirect branch to where translate_state.jumps says, after the comparisons. */
+static bool leads_to_found(const struct verify *v, const struct insn *in)
+{
+    const struct value *j = in->base < 16 && in->index == INSN_NO_REG ? &v->reg[in->base] : NULL;
+    bool code = j && j->kind == VALUE_JUMP && j->symbol == v->jump_symbol && in->disp == (int32_t)(intptr_t)&v->cpu->translate.jumps->code;
+    return code && v->jump_checked == 3;
+}
+
+/* A CALL that makes an entry of the return stack whole: of what is called when it is linked, or of a part of this translation. */
+static void check_entry_call(struct verify *v, const struct insn *in, uint32_t at)
+{
+    int64_t target = target_of(in, at);
+    if (in->has_mem ? !leads_to_found(v, in) : !target_is(v, in, at, v->c->t->leave_call) && (target < 0 || target >= v->size || !bit_get(v->boundary, (uint64_t)target)))
+        refuse(v, "a call of something else than code that is linked");
+    v->entry = false;
+    v->called = true;
+    forget_all(v);
+}
+
+/* With half of an entry pushed: only to where code is left. */
+static bool leaves_at(const struct verify *v, int64_t target)
+{
+    struct insn in;
+    return target >= 0 && target < v->size && decode_at(v, (uint32_t)target, &in) && in.op == OP_CALL && in.opnd[0].kind == OPND_REL &&
+        target_is(v, &in, (uint32_t)target, v->c->t->leave_call);
+}
+
 static void check_branch(struct verify *v, const struct insn *in, uint32_t at)
 {
+    if (in->op == OP_RET) {
+        if (v->return_compared != 2 || in->nopnd)
+            refuse(v, "a return without its comparison");
+        v->ended = true;
+        return;
+    }
+    if (v->entry && in->op == OP_CALL && (in->has_mem || in->opnd[0].kind == OPND_REL)) {
+        check_entry_call(v, in, at);
+        return;
+    }
+    if (v->entry && (in->op != OP_JCC || !leaves_at(v, target_of(in, at))))
+        refuse(v, "a branch with half of an entry on the return stack");
     if (in->op == OP_JMP && in->has_mem) {
-        const struct value *j = in->base < 16 ? &v->reg[in->base] : NULL;
-        bool code = j && j->kind == VALUE_JUMP && j->symbol == v->jump_symbol && in->disp == (int32_t)(intptr_t)&v->cpu->translate.jumps->code;
-        if (!code || v->jump_checked != 3)
+        if (!leads_to_found(v, in))
             refuse(v, "an indirect jump without its comparisons");
         v->ended = true;
         return;
@@ -577,19 +655,13 @@ static void check_branch(struct verify *v, const struct insn *in, uint32_t at)
     if (in->op == OP_JCC && insn_cond(in) == CC_NE) {
         v->checked = v->has_compared;
         v->jump_checked |= v->jump_compared;
+        v->return_compared *= 2;
     }
     forget_compared(v);
     v->ended = in->op == OP_JMP;
 }
 
 /* ---- the translation --------------------------------------------------------------------------------------------------------------------------------------------------------- */
-
-/* The length of the instruction at `at`; 0: none. */
-static unsigned decode_at(const struct verify *v, uint32_t at, struct insn *in)
-{
-    int len = insn_decode(v->start + at, v->size - at, CPU_MODE_64, in);
-    return len > 0 ? (unsigned)len : 0;
-}
 
 static void find_boundaries(struct verify *v)
 {
@@ -603,7 +675,7 @@ static void find_boundaries(struct verify *v)
             return;
         }
         int64_t target = target_of(&in, at);
-        if ((in.op == OP_JMP || in.op == OP_JCC) && in.opnd[0].kind == OPND_REL && target >= 0 && target < v->size)
+        if ((in.op == OP_JMP || in.op == OP_JCC || in.op == OP_CALL) && in.opnd[0].kind == OPND_REL && target >= 0 && target < v->size)
             bit_put(v->label, (uint64_t)target);
     }
 }
@@ -634,6 +706,11 @@ static void find_ways_in(struct verify *v)
 
 static void check_one(struct verify *v, uint32_t at, const struct insn *in)
 {
+    bool way_in = bit_get(v->label, at) || bit_get(v->resume, at);
+    if (way_in && (v->called || v->entry || v->in_ring))
+        refuse(v, "a way in where the return stack is at work");
+    if (way_in)
+        v->return_compared = 0;
     if (bit_get(v->label, at)) {
         forget_all(v);
         v->ended = false;
@@ -644,13 +721,24 @@ static void check_one(struct verify *v, uint32_t at, const struct insn *in)
         forget_all(v);
     if (v->pushed && in->op != OP_POP)
         refuse(v, "a stack instruction that is not PUSHF with POP");
+    if (v->return_compared == 1 ? in->op != OP_JCC : in->op != OP_RET && (in->op != OP_LEA || in->opnd[0].reg != GUEST_RSP))
+        v->return_compared = 0;
     if (insn_op_flags(in->op) & OPF_BRANCH) {
+        if (v->called || v->in_ring)
+            refuse(v, "a branch in the middle of a call");
         check_branch(v, in, at);
         return;
     }
+    bool in_ring = v->in_ring, called = v->called;
     v->ended = false;
-    check_memory(v, in);
-    check_ordinary(v, in);
+    if (!check_return_stack(v, in)) {
+        check_memory(v, in);
+        check_ordinary(v, in);
+    }
+    if (called && v->called)
+        refuse(v, "an entry of the return stack that is not taken off");
+    if (in_ring)
+        v->in_ring = false;
 }
 
 const char *verify_code(const struct compile *c, const uint8_t *start, const uint8_t *end, uint32_t *at)
@@ -674,7 +762,7 @@ const char *verify_code(const struct compile *c, const uint8_t *start, const uin
         if (!v.why)
             *at += len;
     }
-    if (!v.why && !v.ended)
+    if (!v.why && (!v.ended || v.called || v.entry))
         refuse(&v, "the end is run off");
     free(bits);
     return v.why;
