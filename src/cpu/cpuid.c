@@ -216,6 +216,8 @@ static void restrict_leaf(const struct cpu *cpu, struct hy_cpuid *l)
         l->ebx &= L7_EBX | host[EBX];
         l->ecx &= L7_ECX | host[ECX];
         l->edx &= L7_EDX;
+        if (l->ebx >> 16 & 1) /* with AVX-512F the EVEX forms of VAES and VPCLMULQDQ exist too, which the host must have */
+            l->ecx &= ~(1u << 9 | 1u << 10) | host[ECX];
     } else if (l->fn == 7) {
         l->eax &= host[EAX];
         l->ebx = l->ecx = 0;

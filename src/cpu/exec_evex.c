@@ -11,10 +11,14 @@
 #include "cpu/exec_vector.h"
 #include "cpu/translate/host_run.h"
 
-static void check_available(struct cpu *cpu)
+static void check_available(struct cpu *cpu, const struct insn *in)
 {
+    uint64_t features[4];
     const struct cpu_state *s = &cpu->state;
     if (!(s->cr0 & CR0_PE) || s->rflags & FLAG_VM || !(s->cr4 & CR4_OSXSAVE) || (s->xcr0 & XCR0_AVX512) != XCR0_AVX512 || !cpu->host_runner)
+        cpu_raise(cpu, EXC_UD);
+    host_run_features(cpu, features);
+    if (!(features[in->feature / 64] >> in->feature % 64 & 1)) /* whatever CPUID says: the host must know it */
         cpu_raise(cpu, EXC_UD);
     if (s->cr0 & CR0_TS)
         cpu_raise(cpu, EXC_NM);
@@ -303,7 +307,7 @@ void exec_evex(struct cpu *cpu, const struct insn *in)
     struct access a = { 0 };
     unsigned at = memory_operand(in);
 
-    check_available(cpu);
+    check_available(cpu, in);
     if (in->vsib) {
         gather_or_scatter(cpu, in);
         return;

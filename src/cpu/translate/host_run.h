@@ -22,7 +22,7 @@ struct host_frame {
 /* Makes cpu->host_runner; NULL stays where the host has no AVX-512 or lets nobody make code. */
 void host_run_new(struct cpu *);
 void host_run_free(struct cpu *);
-/* Features of this kind that the host has, by enum insn_feature; none without cpu->host_runner. */
+/* Features of EVEX instructions that the host has, by enum insn_feature; none without cpu->host_runner. */
 void host_run_features(const struct cpu *, uint64_t features[4]);
 /* Runs an instruction with an EVEX prefix, no gather or scatter, or one of opmask registers. frame.mxcsr must mask all exceptions. Only the operands' registers, and
  * the mask's, are looked at and changed. */
