@@ -279,6 +279,8 @@ bool results_agree(const struct host *host, const struct diff_case *c, const str
     uint64_t gpr_mask[16];
     if (host_differs(host, c, in, n, g))
         return true;
+    if (in && in->prefix & PFX_EVEX && fault_address_is_free(in) && n->vector == 17 && (g->vector == 12 || g->vector == 13))
+        return true; /* a masked scalar that is not aligned, over the end of the canonical addresses: moves look at the former first, arithmetic at the latter */
     if (n->vector == 14 && n->address == CODE_BASE + CODE_SIZE && g->vector == 6)
         return true; /* the host fetches the rest of what is no instruction first */
     if (in && fault_address_is_free(in) && n->vector == 13 && g->vector == 17)
