@@ -181,6 +181,21 @@ static void store(struct cpu *cpu, const struct insn *in, const struct access *a
 /* VSCALEF: exact as long as the exponent may be any, so only a masked overflow or underflow is imprecise. */
 static bool is_scale(const struct insn *in) { return in->map == 2 && (in->opcode == 0x2c || in->opcode == 0x2d); }
 
+/* VCVTPS2PH, which never flushes to zero: what it raises by the software's conversion. */
+static bool is_to_halves(const struct insn *in) { return in->map == 3 && converts_halves(in); }
+
+static uint32_t to_halves_raises(const struct cpu *cpu, const struct insn *in, const struct host_frame *f)
+{
+    struct fp_env env = fp_env_from_mxcsr(cpu->state.mxcsr);
+    unsigned k = evex_mask_register(in->payload), imm = (unsigned)in->imm;
+    uint64_t mask = k ? cpu->state.k[k] : UINT64_MAX;
+    env.flags = 0;
+    for (unsigned i = 0; i < in->vl / 4u; i++)
+        if (mask >> i & 1)
+            f32_to_f16(&env, load_le32(f->vec[1] + 4 * i), imm & 4 ? env.rounding : imm & 3);
+    return env.flags;
+}
+
 /* Runs with all exceptions masked, and answers which were raised. Where the guest unmasks underflow a tiny result is one even if it is exact, which flushing to
  * zero shows (SDM vol. 1, 10.2.3.3 and 11.5.2.5). */
 static uint32_t run(struct cpu *cpu, const struct insn *in, struct host_frame *f)
@@ -188,7 +203,9 @@ static uint32_t run(struct cpu *cpu, const struct insn *in, struct host_frame *f
     enum { FLAGS = 0x3f, MASKS = 0x1f80, UNDERFLOW_MASK = 1 << 11, FLUSH = 1 << 15 };
     uint32_t mxcsr = (cpu->state.mxcsr & ~(uint32_t)FLAGS) | MASKS, raised = 0;
     bool suppressed = evex_b(in->payload) && !in->has_mem; /* by SAE: as if all were masked */
-    if (!(cpu->state.mxcsr & UNDERFLOW_MASK) && !suppressed) {
+    if (!(cpu->state.mxcsr & UNDERFLOW_MASK) && !suppressed && is_to_halves(in)) {
+        raised = to_halves_raises(cpu, in, f) & FP_UE;
+    } else if (!(cpu->state.mxcsr & UNDERFLOW_MASK) && !suppressed) {
         struct host_frame tiny = *f;
         tiny.mxcsr = mxcsr | FLUSH;
         host_run(cpu, in, &tiny);
