@@ -4,7 +4,7 @@
 Run mezz with --perf-map, then in gdb:  source tools/gdb-guest.py
 
 guest-rip [ADDRESS]   the guest's block that the translated code at ADDRESS ($pc) belongs to; $guest_rip is then its RIP. In the stub at a block's end,
-                      too. Exact RIPs are not kept for each instruction: a block has at most 64.
+                      too. "thread apply all -s guest-rip" finds the vCPUs. Exact RIPs are not kept for each instruction: a block has at most 64.
 guest-at RIP          where the block at this guest RIP was translated: break *ADDRESS, x/20i ADDRESS.
 
 A vCPU's other state, with debug information: its thread's `struct cpu *cpu`: cpu->state.gpr (R10, R11, R14, R15 always, the rest while E0 runs),
@@ -15,6 +15,8 @@ import gdb
 
 def lines():
     """(address, size, RIP, mode) of each translation, oldest first."""
+    if not gdb.selected_inferior().pid:
+        raise gdb.GdbError("no process: attach to mezz first")
     path = f"/tmp/perf-{gdb.selected_inferior().pid}.map"
     try:
         with open(path, encoding="ascii") as file:
@@ -47,8 +49,13 @@ class GuestAt(gdb.Command):
         super().__init__("guest-at", gdb.COMMAND_STATUS)
 
     def invoke(self, argument, from_tty):
+        if not argument:
+            raise gdb.GdbError("guest-at RIP: which address of the guest?")
         rip = int(gdb.parse_and_eval(argument)) & (1 << 64) - 1
-        for start, size, _, mode in [line for line in lines() if line[2] == rip]:
+        found = [line for line in lines() if line[2] == rip]
+        if not found:
+            raise gdb.GdbError(f"no block at guest {rip:#x} is translated")
+        for start, size, _, mode in found:
             print(f"{start:#x}, {size} bytes ({mode})")
 
 

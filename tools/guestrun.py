@@ -6,6 +6,7 @@ tools/run and the rigs share this. The guest's side is tests/guests/init-run.
 import os
 import re
 import shlex
+import signal
 import stat
 import subprocess
 import sys
@@ -101,9 +102,14 @@ def run(mezz, options, archive, command, seconds, kernel="cloud"):
         pack(archive, command, initrd)
         words = ["timeout", "-k", "10", str(seconds)] + mezz + ["run", "--quiet", "--no-reboot", "--kernel", guest("kernel", kernel),
                  "--initrd", str(initrd), "--cmdline", CMDLINE, "--serial", "stdio", "--exit-port", "0xf4"] + options
-        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        status = copy_output(child.stdout, sys.stdout.buffer)
-        ended = child.wait()
+        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+        try:
+            status = copy_output(child.stdout, sys.stdout.buffer)
+            ended = child.wait()
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
     if status is None and ended in (124, 137, -9):
         raise GuestError(f"the guest took longer than {seconds} s")
     if status is None:

@@ -53,7 +53,8 @@ const struct option config_table[] = {
     ROW(perf_map, .key = "perf-map", .kind = OPTION_BOOL, .initial = "off",
         .meaning = "name translated code for perf(1) and gdb in /tmp/perf-PID.map"),
     ROW(cpu_check, .key = "cpu-check", .kind = OPTION_CHOICE, .initial = "off", .choices = cpu_check_names, .value_name = "off|verify|lockstep|soak",
-        .meaning = "backend soft: prove of translated code that it reaches only what it may; tests: interpret it too, flush at random"),
+        .meaning = "backend soft: verify proves of translated code that it reaches only what it may; for tests, "
+            "lockstep interprets it too and compares (50 times slower), soak flushes at random (5 times)"),
     ROW(irqchip, .key = "irqchip", .kind = OPTION_CHOICE, .initial = "auto", .choices = irqchip_names, .value_name = "auto|none|cpu|full",
         .meaning = "interrupt controllers to take from the backend; none: our own local APIC"),
     ROW(executor, .key = "executor", .kind = OPTION_CHOICE, .initial = "main", .choices = executor_names, .value_name = "main|thread|vcpu",
@@ -68,7 +69,7 @@ const struct option config_table[] = {
 #undef ROW
 
 static const struct option cpus_table[] = {
-    {.key = "boot", .kind = OPTION_UINT, .offset = offsetof(struct config_cpus, boot), .min = 1, .max = MACHINE_CPUS_MAX, .value_name = "N",
+    {.key = "boot", .kind = OPTION_UINT, .offset = offsetof(struct config_cpus, boot), .initial = "1", .min = 1, .max = MACHINE_CPUS_MAX, .value_name = "N",
         .meaning = "virtual CPUs at boot"},
     {.key = "disable", .kind = OPTION_STRING, .offset = offsetof(struct config_cpus, disable), .value_name = "A:B",
         .meaning = "CPU features to hide from the guest, by their names in /proc/cpuinfo: x2apic, avx2, ..."},
@@ -102,7 +103,7 @@ static const struct option net_table[] = {
     OPTION_END,
 };
 const struct config_group config_groups[] = {
-    {"cpus", "boot", cpus_table, "Virtual CPUs.", "--cpus 4"},
+    {"cpus", "boot", cpus_table, "Virtual CPUs.", "--cpus 4 --cpus 2,enable=avx512"},
     {"memory", "size", memory_table, "Guest memory.", "--memory 2G"},
     {"disk", NULL, disk_table, "A virtio block device over a raw image.", "--disk path=debian.img --disk path=seed.iso,readonly=on"},
     {"net", "kind", net_table, "A virtio network card.", "--net user,hostfwd=tcp:127.0.0.1:2222-:22"},

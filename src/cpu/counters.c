@@ -52,6 +52,7 @@ static void put_translator(struct sink *sink, const struct cpu *cpu)
     put(sink, group, "left_for_jump", s.left_jump);
     put(sink, group, "left_for_request", s.left_request);
     put(sink, group, "left_for_interpreter", s.left_interpret);
+    put(sink, group, "verified", s.verified);
     put(sink, group, "refused_by_verifier", s.refused);
     if (s.refused)
         put(sink, "refused, last for", s.refusal, s.refused);

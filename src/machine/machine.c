@@ -94,6 +94,26 @@ static uint32_t choose_irqchip(const struct machine *m)
     return m->caps.irq & HY_IRQ_CPU ? HY_IRQ_CPU : m->caps.irq & HY_IRQ_FULL ? HY_IRQ_FULL : m->caps.irq & HY_IRQ_NONE;
 }
 
+/* That nobody thinks something was translated, or checked, which was not. */
+static int check_engine(const struct machine *m, struct err *err)
+{
+    static const char *const checks[] = {"off", "verify", "lockstep", "soak"};
+    const char *why, *engine = hy_engine(m->hy, &why), *check = checks[m->config.cpu_check];
+    bool hardware = !strcmp(engine, "hardware"), interprets = !strcmp(engine, "interpret"), checked = m->config.cpu_check != MACHINE_CPU_CHECK_OFF;
+    if (hardware && m->config.cpu_engine != MACHINE_CPU_ENGINE_AUTO)
+        return err_set(err, ERR_USAGE, "--cpu-engine: backend %s runs guest code on the processor (say --backend soft)", hy_name(m->hy));
+    if (hardware && checked)
+        return err_set(err, ERR_USAGE, "--cpu-check %s: backend %s runs guest code on the processor (say --backend soft)", check, hy_name(m->hy));
+    if (interprets && m->config.cpu_engine == MACHINE_CPU_ENGINE_TRANSLATE)
+        return err_set(err, ERR_HOST, "--cpu-engine translate: %s (say --cpu-engine auto to have guest code interpreted)", why);
+    if (m->config.cpu_engine == MACHINE_CPU_ENGINE_INTERPRET && checked)
+        return err_set(err, ERR_USAGE, "--cpu-check %s: nothing is translated with --cpu-engine interpret", check);
+    if (interprets && m->config.cpu_check == MACHINE_CPU_CHECK_LOCKSTEP)
+        return err_set(err, ERR_HOST, "--cpu-check lockstep: nothing is translated: %s", why);
+    return 0;
+}
+
+
 static int machine_open(struct machine *m, struct err *err)
 {
     hy_err e = hy_open(m->config.backend, &m->hy);
@@ -113,9 +133,8 @@ static int machine_open(struct machine *m, struct err *err)
         return err_set(err, ERR_USAGE, "--irqchip: backend %s does not offer it", hy_name(m->hy));
     if (m->config.cpus > m->caps.max_cpus)
         return err_set(err, ERR_USAGE, "--cpus %u: backend %s takes at most %u", m->config.cpus, hy_name(m->hy), m->caps.max_cpus);
-    const char *why;
-    if (m->config.cpu_engine == MACHINE_CPU_ENGINE_TRANSLATE && !strcmp(hy_engine(m->hy, &why), "interpret"))
-        return err_set(err, ERR_HOST, "--cpu-engine translate: %s (say --cpu-engine auto to have guest code interpreted)", why);
+    if (check_engine(m, err))
+        return err->code;
     static const uint32_t engine_flags[] = {0, HY_VM_INTERPRET, HY_VM_TRANSLATE};
     static const uint32_t check_flags[] = {0, HY_VM_VERIFY, HY_VM_LOCKSTEP, HY_VM_SOAK};
     struct hy_vm_cfg cfg = {.size = sizeof cfg, .irq = m->irq, .flags = engine_flags[m->config.cpu_engine] | check_flags[m->config.cpu_check], .cpus = m->config.cpus,

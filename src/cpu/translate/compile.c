@@ -575,6 +575,7 @@ static bool is_proved(const struct compile *c)
 {
     uint32_t at;
     const char *why = verify_code(c, c->to->start, c->to->end, &at);
+    c->t->statistics.verified += !why;
     c->t->statistics.refused += why != NULL;
     if (why)
         c->t->statistics.refusal = why;
