@@ -78,7 +78,7 @@ static struct member member_add(struct planner *p, unsigned reg, int64_t disp, u
     struct compile *c = p->c;
     const struct value *v = &p->values[reg];
     int64_t at = v->offset + disp, end = at + size;
-    if (register_of(reg) == NO_REGISTER || at != (int16_t)at)
+    if (register_of(reg) == NO_REGISTER || at != (int16_t)at || disp < INT32_MIN + SPAN_MAX /* the group's start must be a displacement, too */)
         return (struct member){ NULL, 0 };
     for (unsigned i = c->group_count; i-- > 0;) {
         struct group *g = &c->groups[i];
