@@ -286,9 +286,10 @@ static uint64_t jump_mask(struct cpu *cpu, const struct block *b)
     uint64_t linear = linear_of_rip(cpu, cpu->state.rip);
     const struct tlb_entry *e = cpu_tlb_entry(cpu, linear);
     bool global = !b->second && e->exec_tag == (linear & TLB_PAGE_MASK) && e->info & TLB_INFO_GLOBAL;
-    fetched_add(cpu->engine, linear, global);
+    bool kernel = b->second && cpu->state.cpl < 3; /* whose code may be global */
+    fetched_add(cpu->engine, linear, global || kernel);
     if (b->second)
-        fetched_add(cpu->engine, linear + MEM_PAGE_SIZE, cpu->state.cpl < 3);
+        fetched_add(cpu->engine, linear + MEM_PAGE_SIZE, kernel);
     return global ? ~(uint64_t)FETCH_LOCAL : UINT64_MAX;
 }
 

@@ -36,10 +36,103 @@ static void groups_begin_at_a_displacement(void **state)
     }
 }
 
+/* ---- a block over two pages that the kernel jumps to: the byte 0xb8 (MOV EAX, imm32) and one more at the first page's end, the rest in the next ------------------------ */
+
+enum { TABLE = 0x20000 /* of each of two spaces: PML4, PDPT, PD, PT */, SPACE = 0x4000, CROSSING = 0x801ffe, FRAME = 0xa00000, PAGE = 0x1000, P = 1, W = 2, GLOBAL = 0x100 };
+#define KEEP BIT(63)
+
+static uint64_t space_at(unsigned space) { return TABLE + space * SPACE; }
+
+static void map(struct guest *g, unsigned space, uint64_t linear, uint64_t entry) { store_le64(g->bytes + space_at(space) + 0x3000 + (linear >> 12 & 511) * 8, entry); }
+
+/* Memory as it is, in global pages, but for 2 MiB from 0x800000 on. */
+static void space_make(struct guest *g, unsigned space)
+{
+    uint8_t *at = g->bytes + space_at(space);
+    memset(at, 0, SPACE);
+    store_le64(at, (space_at(space) + 0x1000) | P | W);
+    store_le64(at + 0x1000, (space_at(space) + 0x2000) | P | W);
+    for (unsigned i = 0; i < 512; i++)
+        store_le64(at + 0x2000 + i * 8, load_le64(g->bytes + 0x3000 + i * 8) | GLOBAL);
+    store_le64(at + 0x2000 + 4 * 8, (space_at(space) + 0x3000) | P | W);
+    map(g, space, CROSSING, FRAME | P | W | GLOBAL);
+}
+
+static void put_crossing(struct guest *g, uint64_t first, uint8_t low, uint64_t second, uint8_t high)
+{
+    guest_put(g, first + 0xffe, (const uint8_t[]){ 0xb8, low }, 2);
+    guest_put(g, second, (const uint8_t[]){ high, 0, 0, 0x90, 0x90, 0xc3 }, 6);
+}
+
+static struct cpu *spaces_make(struct guest *g)
+{
+    guest_make(g, 1, 64);
+    space_make(g, 0);
+    space_make(g, 1);
+    struct cpu *cpu = g->vm.cpus[0];
+    cpu->state.cr3 = space_at(0) | 1;
+    cpu->state.cr4 |= CR4_PCIDE | CR4_PGE;
+    cpu_state_changed(cpu);
+    cpu_tlb_flush_all(cpu);
+    return cpu;
+}
+
+GUEST_PROGRAM(each_crossing, "mov $100, %ecx; xor %ebx, %ebx; mov $0x801ffe, %esi;"
+                             "1: mov %r8, %cr3; mov %rbx, %rdx; call 2f; mov %r9, %cr3; mov %rbx, %rdx; call 2f; dec %ecx; jnz 1b; hlt;"
+                             "2: mov %rbx, %rdx; nop; call 3f; add %rax, %rbx; ret; 3: mov %rdx, %rdx; jmp *%rsi");
+
+/* The first page is global, the second is each space's own. */
+static void code_goes_on_in_its_space(void **state)
+{
+    (void)state;
+    struct guest g;
+    struct cpu *cpu = spaces_make(&g);
+    for (unsigned space = 0; space < 2; space++) {
+        put_crossing(&g, FRAME, 1, FRAME + (1 + space) * PAGE, (uint8_t)space);
+        map(&g, space, CROSSING + PAGE, (FRAME + (1 + space) * PAGE) | P | W);
+    }
+    cpu->state.gpr[REG_R8] = cpu->state.cr3 | KEEP;
+    cpu->state.gpr[REG_R8 + 1] = space_at(1) | 2 | KEEP;
+    GUEST_PUT(&g, GUEST_CODE, each_crossing);
+    assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
+    assert_int_equal(cpu->state.gpr[REG_RBX], 100 * (0x001 + 0x101));
+    guest_free(&g);
+}
+
+GUEST_PROGRAM(crossing_moves, "mov $100, %ecx; xor %ebx, %ebx; mov $0x801ffe, %esi; mov $0x23008, %edi;"
+                              "1: mov %r8, (%rdi,%rbp); invlpg 0x801000(%r10); mov %rbx, %rdx; call 2f;"
+                              "mov %r9, (%rdi,%rbp); invlpg 0x801000(%r10); mov %rbx, %rdx; call 2f; dec %ecx; jnz 1b; hlt;"
+                              "2: mov %rbx, %rdx; nop; call 3f; add %rax, %rbx; ret; 3: mov %rdx, %rdx; jmp *%rsi");
+
+/* Both pages are global; one of them is shown elsewhere. */
+static void check_invlpg(unsigned page)
+{
+    struct guest g;
+    struct cpu *cpu = spaces_make(&g);
+    put_crossing(&g, FRAME, 1, FRAME + PAGE, 1);
+    put_crossing(&g, FRAME + 2 * PAGE, 7, FRAME + 3 * PAGE, 7);
+    map(&g, 0, CROSSING + PAGE, (FRAME + PAGE) | P | W | GLOBAL);
+    cpu->state.gpr[REG_RBP] = page * 8;
+    cpu->state.gpr[REG_R8] = (FRAME + page * PAGE) | P | W | GLOBAL;
+    cpu->state.gpr[REG_R8 + 1] = (FRAME + (2 + page) * PAGE) | P | W | GLOBAL;
+    cpu->state.gpr[REG_R8 + 2] = page * PAGE;
+    GUEST_PUT(&g, GUEST_CODE, crossing_moves);
+    assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
+    assert_int_equal(cpu->state.gpr[REG_RBX], 100 * (0x101 + (page ? 0x701 : 0x107)));
+    guest_free(&g);
+}
+
+static void invlpg_of_either_page_is_heard(void **state)
+{
+    (void)state;
+    check_invlpg(0);
+    check_invlpg(1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(groups_begin_at_a_displacement),
+        cmocka_unit_test(groups_begin_at_a_displacement), cmocka_unit_test(code_goes_on_in_its_space), cmocka_unit_test(invlpg_of_either_page_is_heard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -339,6 +339,12 @@ static bool is_global(struct cpu *cpu, uint64_t rip)
     return cpu_fetch_page(cpu, rip)->info & TLB_INFO_GLOBAL;
 }
 
+/* The same of all of a block. */
+static bool block_is_global(struct cpu *cpu, const struct block *b)
+{
+    return is_global(cpu, cpu->state.rip) && (!b->second || is_global(cpu, cpu->state.rip + MEM_PAGE_SIZE));
+}
+
 /* What a translation compares that must be left when other translations hold. */
 static uint32_t generation_of(const struct cpu *cpu, const struct translation *to)
 {
@@ -516,7 +522,7 @@ static void remake_large(struct cpu *cpu, struct translation *to)
 /* A kernel's block, about to run, that was translated before the kernel made its pages global: its indirect branches would never know the others' tag. */
 static bool wants_global(struct cpu *cpu, const struct translation *to)
 {
-    return !to->global && engine_key_rights(to->block->key) < TLB_USER && is_global(cpu, cpu->state.rip);
+    return !to->global && engine_key_rights(to->block->key) < TLB_USER && block_is_global(cpu, to->block);
 }
 
 /* Without groups, when too many of their ranges have crossed pages. */
@@ -552,7 +558,7 @@ void translate_block(struct cpu *cpu, struct block *b)
 {
     struct translate_statistics *s = &cpu->translator->statistics;
     bool tests = cpu->vm->hot == 1 || cpu->translator->lockstep; /* both kinds are to be tested */
-    make(cpu, b, cpu->state.rip, engine_key_rights(b->key) < TLB_USER && is_global(cpu, cpu->state.rip), !tests || s->translations & 1);
+    make(cpu, b, cpu->state.rip, engine_key_rights(b->key) < TLB_USER && block_is_global(cpu, b), !tests || s->translations & 1);
     if (b->translation) {
         s->guest_instructions += b->count;
         s->guest_bytes += b->bytes;
