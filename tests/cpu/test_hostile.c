@@ -129,10 +129,48 @@ static void invlpg_of_either_page_is_heard(void **state)
     check_invlpg(1);
 }
 
+/* ---- CALL in the last bytes of the lower canonical half ------------------------------------------------------------------------------------------------------------------ */
+
+/* The last CALL's return address is not canonical. It is called many times, and then, for the first time, returned to. Programs differ by a block, since every other
+ * translation is large. */
+#define RETURNS_BEHIND(name, skip) \
+    GUEST_PROGRAM(name, "9:" skip "mov $100, %ecx; 1: mov $1, %ebx; jmp 5f; 2: xor %ebx, %ebx; call 3f; nop; dec %ecx; jnz 1b; xor %ebx, %ebx; jmp 5f;" \
+                        "3: test %ebx, %ebx; jnz 4f; inc %eax; ret; 4: add $8, %rsp; jmp 2b; .skip 4096 - 5 - (. - 9b), 0x90; 5: call 3b")
+RETURNS_BEHIND(returns_behind, "");
+RETURNS_BEHIND(other_returns_behind, "mov %eax, %eax; jmp . + 2;");
+
+/* RET faults, before it takes anything off the stack. */
+static void check_return(const uint8_t *program, const uint8_t *end)
+{
+    struct guest g;
+    guest_make(&g, 1, 64);
+    struct cpu *cpu = g.vm.cpus[0];
+    guest_put(&g, 0x5ff000, program, (size_t)(end - program));
+    store_le64(g.bytes + 0x1000 + 255 * 8, 0x6000 | 7);
+    store_le64(g.bytes + 0x6000 + 511 * 8, 0x7000 | 7);
+    store_le64(g.bytes + 0x7000 + 511 * 8, 0x400000 | 0x87); /* 2 MiB */
+    cpu->state.cpl = 3;
+    cpu->state.rip = UINT64_C(0x7ffffffff000);
+    cpu_state_changed(cpu);
+    assert_int_equal(guest_run(&g, 0), HY_EXIT_CRASH);
+    assert_int_equal(g.bytes[0x400000 + (cpu->state.rip & 0x1fffff)], 0xc3);
+    assert_int_equal(cpu->state.gpr[REG_RSP], GUEST_STACK - 8);
+    assert_int_equal(cpu->state.gpr[REG_RAX], 101);
+    guest_free(&g);
+}
+
+static void ret_to_no_canonical_address_faults(void **state)
+{
+    (void)state;
+    check_return(returns_behind, returns_behind_end);
+    check_return(other_returns_behind, other_returns_behind_end);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(groups_begin_at_a_displacement), cmocka_unit_test(code_goes_on_in_its_space), cmocka_unit_test(invlpg_of_either_page_is_heard),
+        cmocka_unit_test(ret_to_no_canonical_address_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -298,8 +298,9 @@ void branch_return(struct emit *e, int32_t pop)
         emit_patch(other, e->at);
 }
 
-/* In a small translation, and in 32-bit code, RET finds its target as an indirect branch does. */
-static bool calls_host(const struct compile *c) { return !c->small && has_return_stack(c); }
+/* In a small translation, and in 32-bit code, RET finds its target as an indirect branch does; and where the address behind CALL may not be canonical, so that
+ * RET faults. */
+static bool calls_host(const struct compile *c) { return !c->small && has_return_stack(c) && return_target(c) != MEM_PAGE_SIZE; }
 
 static void emit_indirect(struct compile *c, bool call)
 {
