@@ -99,6 +99,34 @@ static void code_goes_on_in_its_space(void **state)
     guest_free(&g);
 }
 
+GUEST_PROGRAM(forget_crossing, "invlpg 0x802000; hlt");
+
+/* Both pages are global at first. */
+static void code_stops_to_be_global(void **state)
+{
+    (void)state;
+    struct guest g;
+    struct cpu *cpu = spaces_make(&g);
+    put_crossing(&g, FRAME, 1, FRAME + PAGE, 0);
+    put_crossing(&g, FRAME, 1, FRAME + 2 * PAGE, 1);
+    for (unsigned space = 0; space < 2; space++)
+        map(&g, space, CROSSING + PAGE, (FRAME + PAGE) | P | W | GLOBAL);
+    cpu->state.gpr[REG_R8] = cpu->state.cr3 | KEEP;
+    cpu->state.gpr[REG_R8 + 1] = space_at(1) | 2 | KEEP;
+    GUEST_PUT(&g, GUEST_CODE, each_crossing);
+    GUEST_PUT(&g, GUEST_CODE + 0x1000, forget_crossing);
+    assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
+    assert_int_equal(cpu->state.gpr[REG_RBX], 100 * (0x001 + 0x001));
+    for (unsigned space = 0; space < 2; space++)
+        map(&g, space, CROSSING + PAGE, (FRAME + (1 + space) * PAGE) | P | W);
+    cpu->state.rip = GUEST_CODE + 0x1000;
+    assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
+    cpu->state.rip = GUEST_CODE;
+    assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
+    assert_int_equal(cpu->state.gpr[REG_RBX], 100 * (0x001 + 0x101));
+    guest_free(&g);
+}
+
 GUEST_PROGRAM(crossing_moves, "mov $100, %ecx; xor %ebx, %ebx; mov $0x801ffe, %esi; mov $0x23008, %edi;"
                               "1: mov %r8, (%rdi,%rbp); invlpg 0x801000(%r10); mov %rbx, %rdx; call 2f;"
                               "mov %r9, (%rdi,%rbp); invlpg 0x801000(%r10); mov %rbx, %rdx; call 2f; dec %ecx; jnz 1b; hlt;"
@@ -169,7 +197,8 @@ static void ret_to_no_canonical_address_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(groups_begin_at_a_displacement), cmocka_unit_test(code_goes_on_in_its_space), cmocka_unit_test(invlpg_of_either_page_is_heard),
+        cmocka_unit_test(groups_begin_at_a_displacement), cmocka_unit_test(code_goes_on_in_its_space), cmocka_unit_test(code_stops_to_be_global),
+        cmocka_unit_test(invlpg_of_either_page_is_heard),
         cmocka_unit_test(ret_to_no_canonical_address_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

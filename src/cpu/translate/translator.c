@@ -519,10 +519,14 @@ static void remake_large(struct cpu *cpu, struct translation *to)
     remake(cpu, to, cpu->translate.page + to->block->start, to->global, false);
 }
 
-/* A kernel's block, about to run, that was translated before the kernel made its pages global: its indirect branches would never know the others' tag. */
-static bool wants_global(struct cpu *cpu, const struct translation *to)
+/* Whether a block that is about to run is to be translated as a global one. A kernel's that was translated before the kernel made its pages global is made again: its
+ * indirect branches would never know the others' tag. And so is one of two pages that are not both global any more, since it compares but that tag. */
+static bool global_for(struct cpu *cpu, const struct translation *to)
 {
-    return !to->global && engine_key_rights(to->block->key) < TLB_USER && block_is_global(cpu, to->block);
+    const struct block *b = to->block;
+    if (engine_key_rights(b->key) >= TLB_USER || (to->global && !b->second))
+        return to->global;
+    return block_is_global(cpu, b);
 }
 
 /* Without groups, when too many of their ranges have crossed pages. */
@@ -687,11 +691,12 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
     t->link = NULL;
     if ((to->live && (cpu->state.mxcsr & MXCSR_MASKS) != MXCSR_MASKS) || (to->live == LIVE_X87 && !x87_is_masked(cpu)))
         return &b->uops[number]; /* an instruction may trap: the host must not */
-    if (!number && wants_global(cpu, to)) {
-        remake(cpu, to, cpu->state.rip, true, to->small);
+    bool global = number ? to->global : global_for(cpu, to);
+    if (global != to->global) {
+        remake(cpu, to, cpu->state.rip, global, to->small);
         link = NULL; /* perhaps it is gone */
         to = b->translation;
-        if (!to || !to->global || b->uops[0].fn != uop_translated)
+        if (!to || to->global != global || b->uops[0].fn != uop_translated)
             return b->uops;
     }
     translate_cut_registers(cpu);
