@@ -194,12 +194,36 @@ static void ret_to_no_canonical_address_faults(void **state)
     check_return(other_returns_behind, other_returns_behind_end);
 }
 
+/* ---- a loop of one block with a string instruction whose elements lie across pages, which translated code leaves half done --------------------------------------------------- */
+
+GUEST_PROGRAM(string_loop, "mov %rdi, %r8; mov %rcx, %r10; cmp %rax, %r11; mov $3, %ebx; 1: mov %r8, %rdi; mov %r10, %rcx; sub $7, %r11; cmp %r11, %rax; rep stosl;"
+                           "setc %dl; adc $0, %r12; dec %ebx; jnz 1b; hlt");
+
+static void string_in_a_loop_is_done_as_often(void **state)
+{
+    (void)state;
+    for (unsigned skipped = 0; skipped < 2; skipped++) { /* every other translation is large */
+        struct guest g;
+        guest_make(&g, 1, 64);
+        struct cpu_state *s = &g.vm.cpus[0]->state;
+        guest_put(&g, GUEST_CODE, skipped ? "\x66\x90" : "\xeb\x00", 2);
+        GUEST_PUT(&g, GUEST_CODE + 2, string_loop);
+        s->gpr[REG_RAX] = 0x11223344;
+        s->gpr[REG_RDI] = 0x30406b;
+        s->gpr[REG_RCX] = 1188;
+        assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
+        assert_int_equal(s->gpr[REG_RBX], 0);
+        assert_int_equal(s->gpr[REG_RDX], 1);
+        guest_free(&g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(groups_begin_at_a_displacement), cmocka_unit_test(code_goes_on_in_its_space), cmocka_unit_test(code_stops_to_be_global),
         cmocka_unit_test(invlpg_of_either_page_is_heard),
-        cmocka_unit_test(ret_to_no_canonical_address_faults),
+        cmocka_unit_test(ret_to_no_canonical_address_faults), cmocka_unit_test(string_in_a_loop_is_done_as_often),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

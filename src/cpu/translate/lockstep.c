@@ -39,6 +39,7 @@ struct lockstep {
     const struct uop *next;    /* where translated code left the block; NULL: behind it */
     bool branch;               /* next is NULL: a branch ends the block                 */
     bool stopped;              /* E0 came to where it was to stop                       */
+    bool passed;               /* E0 went by the place in a loop where translated code left it, and left the loop: it goes on at state.rip */
     int why;                   /* E0 left the instruction instead: CPU_SETJMP()'s value */
     jmp_buf leave;             /* the engine's, while ours stands in cpu->leave          */
     struct lockstep_statistics statistics;
@@ -501,6 +502,7 @@ static bool interpret_alike(struct cpu *cpu, struct block *b, unsigned number)
     const struct uop *next = l->next;
     uint64_t start = l->before.state.rip;
     bool loop = is_loop(b), came;
+    l->passed = false;
     while ((came = interpreted_run(cpu, b, number, start)) && loop && !l->why && !b->dead && !(is_equal(cpu) && memory_is_equal(l))) {
         number = 0;
         if (l->next) { /* translated code left here in another round: E0 finishes this one */
@@ -509,6 +511,7 @@ static bool interpret_alike(struct cpu *cpu, struct block *b, unsigned number)
         } else if (cpu->state.rip == start) {
             l->next = next;
         } else {
+            l->passed = next;
             break;
         }
     }
@@ -547,13 +550,13 @@ static const struct uop *run_both(struct cpu *cpu, struct block *b, unsigned num
     }
     if (!came || (stands_at_string(l) && !is_equal(cpu))) {
         l->statistics.skipped++;
-        return came ? l->next : NULL;
+        return came && !l->passed ? l->next : NULL;
     }
     l->statistics.compared++;
     l->interpreted.flags = cc_arith(cpu);
     if (!is_equal(cpu) || !memory_is_equal(l))
         judge(cpu, b, number);
-    return l->next;
+    return l->passed ? NULL : l->next;
 }
 
 const struct uop *lockstep_run(struct cpu *cpu, struct block *b, unsigned number)
