@@ -342,7 +342,7 @@ static bool is_global(struct cpu *cpu, uint64_t rip)
 /* The same of all of a block. */
 static bool block_is_global(struct cpu *cpu, const struct block *b)
 {
-    return is_global(cpu, cpu->state.rip) && (!b->second || is_global(cpu, cpu->state.rip + MEM_PAGE_SIZE));
+    return is_global(cpu, cpu->state.rip) && (!b->second || is_global(cpu, (cpu->state.rip & TLB_PAGE_MASK) + MEM_PAGE_SIZE));
 }
 
 /* What a translation compares that must be left when other translations hold. */
