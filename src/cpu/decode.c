@@ -188,7 +188,7 @@ static int decode_evex(struct decoder *d)
     d->vvvv = ~p[1] >> 3 & 15;
     if (d->mode == CPU_MODE_64) {
         d->high_reg = ~p[0] & 0x10;
-        d->high_vvvv = ~p[2] << 1 & 0x10;
+        d->high_vvvv = (unsigned)~p[2] << 1 & 0x10;
     } else {
         d->rex &= REX_W;
     }
