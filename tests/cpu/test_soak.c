@@ -60,6 +60,21 @@ static void outcome_of(const char *engine, const struct cpu_soak *soak, program_
     guest_free(&g);
 }
 
+/* Each soak on each engine comes to what the interpreter alone does. */
+static void outcomes_agree(program_put *program, const struct cpu_soak *soaks, size_t count, bool interpret_too)
+{
+    static const char *const engines[] = { "translate", "lockstep", "interpret" };
+    static struct outcome wanted, found;
+    outcome_of("interpret", NULL, program, &wanted);
+    for (size_t i = 0; i < count; i++) {
+        for (unsigned engine = 0; engine < (interpret_too ? 3 : 2); engine++) {
+            outcome_of(engines[engine], &soaks[i], program, &found);
+            if (memcmp(&wanted, &found, sizeof found) != 0)
+                fail_msg("%s, row %zu: another outcome", engines[engine], i);
+        }
+    }
+}
+
 static void soaked_engines_agree(void **state)
 {
     static const struct cpu_soak soaks[] = {
@@ -68,17 +83,8 @@ static void soaked_engines_agree(void **state)
         { .tlb_every = 50, .code_every = 200, .request_every = 20, .kick_after = 33, .unlinked = true },
         { .tlb_every = 7, .code_every = 40, .request_every = 3, .kick_after = 11, .one_entry = true, .one_block = true, .unlinked = true },
     };
-    static struct outcome wanted, found;
     (void)state;
-    outcome_of("interpret", NULL, put_soak_program, &wanted);
-    for (unsigned i = 0; i < sizeof soaks / sizeof soaks[0]; i++) {
-        static const char *const engines[] = { "interpret", "translate", "lockstep" };
-        for (unsigned engine = 0; engine < 3; engine++) {
-            outcome_of(engines[engine], &soaks[i], put_soak_program, &found);
-            if (memcmp(&wanted, &found, sizeof found) != 0)
-                fail_msg("%s, row %u: another outcome", engines[engine], i);
-        }
-    }
+    outcomes_agree(put_soak_program, soaks, sizeof soaks / sizeof soaks[0], true);
 }
 
 /* More code than the cache holds: functions with a loop each, called by a table in random order; most may go on into the next one. */
@@ -113,17 +119,8 @@ static void small_cache_forgets_in_parts(void **state)
         { .code_bytes = 0x90000 }, { .code_bytes = 0xc0000 }, { .code_bytes = 0x90000, .unlinked = true, .tlb_every = 50 },
         { .code_bytes = 0x90000, .code_every = 3000, .request_every = 20, .kick_after = 33 },
     };
-    static struct outcome wanted, found;
     (void)state;
-    outcome_of("interpret", NULL, put_large_program, &wanted);
-    for (unsigned i = 0; i < sizeof soaks / sizeof soaks[0]; i++) {
-        static const char *const engines[] = { "translate", "lockstep" };
-        for (unsigned engine = 0; engine < 2; engine++) {
-            outcome_of(engines[engine], &soaks[i], put_large_program, &found);
-            if (memcmp(&wanted, &found, sizeof found) != 0)
-                fail_msg("%s, row %u: another outcome", engines[engine], i);
-        }
-    }
+    outcomes_agree(put_large_program, soaks, sizeof soaks / sizeof soaks[0], false);
 }
 
 /* User code, whose calls are the host's: deeper than the return stack, a RET to elsewhere than behind its CALL, one to where no CALL was, one that takes arguments
