@@ -11,19 +11,25 @@
 #include "diff.h"
 
 enum {
-    KERNEL_BASE = 0x35a7c000, /* linear; supervisor only; where round numbers do not lead */
-    KERNEL_HANDLERS = KERNEL_BASE, KERNEL_IDT = KERNEL_BASE + 0x1000, KERNEL_GDT = KERNEL_BASE + 0x2000, KERNEL_TSS = KERNEL_BASE + 0x2100,
-    KERNEL_STACK = KERNEL_BASE + 0x4000,
     KERNEL_SIZE = 0x4000,
     HANDLER_STEP = 16,
     CS_KERNEL = 0x10, TSS_SELECTOR = 0x40,
     /* guest-physical */
     PHYS_PML4 = 0, PHYS_PDPT = 0x1000, PHYS_PD = 0x2000, PHYS_PT = 0x3000 /* code, data, kernel: one page each */,
+    PHYS_KERNEL_PDPT = 0x6000, PHYS_KERNEL_PD = 0x7000,
     PHYS_CODE = 0x8000, PHYS_DATA = PHYS_CODE + CODE_SIZE, PHYS_KERNEL = PHYS_DATA + DATA_SIZE + CONST_SIZE, PHYS_SIZE = PHYS_KERNEL + KERNEL_SIZE,
     /* SDM table 4-19; accessed and dirty are set already */
     PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_AD = 0x60,
 };
 #define PTE_NX (UINT64_C(1) << 63)
+
+/* Linear; supervisor only; in the upper half, where the host's kernel is as well: a random address there is a #PF on both. */
+#define KERNEL_BASE UINT64_C(0xffffb5a735a7c000)
+#define KERNEL_HANDLERS KERNEL_BASE
+#define KERNEL_IDT (KERNEL_BASE + 0x1000)
+#define KERNEL_GDT (KERNEL_BASE + 0x2000)
+#define KERNEL_TSS (KERNEL_BASE + 0x2100)
+#define KERNEL_STACK (KERNEL_BASE + 0x4000)
 
 struct guest {
     struct mem_map *map;
@@ -50,22 +56,29 @@ static uint64_t get64(const struct guest *g, uint64_t physical)
 
 /* ---- address space ---- */
 
-static void map_pages(struct guest *g, unsigned table, uint64_t linear, uint64_t physical, uint64_t size, uint64_t flags)
+static void map_table(struct guest *g, uint64_t table, unsigned index, uint64_t next)
+{
+    put64(g, table + (index & 511) * 8, next | PTE_P | PTE_W | PTE_U | PTE_AD);
+}
+
+static void map_pages(struct guest *g, uint64_t pd, unsigned table, uint64_t linear, uint64_t physical, uint64_t size, uint64_t flags)
 {
     uint64_t pt = PHYS_PT + 0x1000u * table;
-    put64(g, PHYS_PD + (linear >> 21 & 511) * 8, pt | PTE_P | PTE_W | PTE_U | PTE_AD);
+    map_table(g, pd, (unsigned)(linear >> 21), pt);
     for (uint64_t at = 0; at < size; at += 0x1000)
         put64(g, pt + ((linear + at) >> 12 & 511) * 8, (physical + at) | flags | PTE_P | PTE_AD);
 }
 
 static void make_tables(struct guest *g)
 {
-    put64(g, PHYS_PML4, PHYS_PDPT | PTE_P | PTE_W | PTE_U | PTE_AD);
-    put64(g, PHYS_PDPT, PHYS_PD | PTE_P | PTE_W | PTE_U | PTE_AD);
-    map_pages(g, 0, CODE_BASE, PHYS_CODE, CODE_SIZE, PTE_U);
-    map_pages(g, 1, DATA_BASE, PHYS_DATA, DATA_SIZE, PTE_U | PTE_W | PTE_NX);
-    map_pages(g, 1, CONST_BASE, PHYS_DATA + DATA_SIZE, CONST_SIZE, PTE_U | PTE_NX);
-    map_pages(g, 2, KERNEL_BASE, PHYS_KERNEL, KERNEL_SIZE, PTE_W);
+    map_table(g, PHYS_PML4, 0, PHYS_PDPT);
+    map_table(g, PHYS_PDPT, 0, PHYS_PD);
+    map_table(g, PHYS_PML4, (unsigned)(KERNEL_BASE >> 39), PHYS_KERNEL_PDPT);
+    map_table(g, PHYS_KERNEL_PDPT, (unsigned)(KERNEL_BASE >> 30), PHYS_KERNEL_PD);
+    map_pages(g, PHYS_PD, 0, CODE_BASE, PHYS_CODE, CODE_SIZE, PTE_U);
+    map_pages(g, PHYS_PD, 1, DATA_BASE, PHYS_DATA, DATA_SIZE, PTE_U | PTE_W | PTE_NX);
+    map_pages(g, PHYS_PD, 1, CONST_BASE, PHYS_DATA + DATA_SIZE, CONST_SIZE, PTE_U | PTE_NX);
+    map_pages(g, PHYS_KERNEL_PD, 2, KERNEL_BASE, PHYS_KERNEL, KERNEL_SIZE, PTE_W);
 }
 
 /* ---- the kernel: a HLT for each vector ---- */
@@ -87,7 +100,8 @@ static void make_kernel(struct guest *g)
     put64(g, gdt + 0x20, 0x00cffb000000ffff);
     put64(g, gdt + 0x28, 0x00cff3000000ffff);
     put64(g, gdt + 0x30, 0x00affb000000ffff);
-    put64(g, gdt + 0x40, 0x67 | (uint64_t)(KERNEL_TSS & 0xffffff) << 16 | UINT64_C(0x8b) << 40 | (uint64_t)(KERNEL_TSS >> 24) << 56);
+    put64(g, gdt + 0x40, 0x67 | (KERNEL_TSS & 0xffffff) << 16 | UINT64_C(0x8b) << 40 | (KERNEL_TSS >> 24 & 0xff) << 56);
+    put64(g, gdt + 0x48, KERNEL_TSS >> 32);
     put64(g, gdt + 0x78, 0x0040f50000000000);                        /* expands down; its limit is the CPU's number there, here 0 */
     put64(g, PHYS_KERNEL + 0x2100 + 4, KERNEL_STACK);                /* RSP0 */
     put64(g, PHYS_KERNEL + 0x2100 + 0x60, UINT64_C(0x68) << 48);     /* I/O map base: beyond the limit, no port allowed */
