@@ -36,6 +36,37 @@ static void groups_begin_at_a_displacement(void **state)
     }
 }
 
+/* What looks like a step of a look-up, in registers of the guest's that it goes on to use as addresses: the verifier is to follow it. In each program another block is
+ * the one whose translation is large. */
+#define NUMBERS(name, skip) \
+    GUEST_PROGRAM(name, skip "mov $20, %ebp; 1: mov $0x300800000, %rax; mov $0x300800, %rsi; mov $0x18041000, %edi; mov $0x18040020, %edx; jmp 2f;" \
+                             "2: shr $12, %rax; mov (%rax), %rcx; mov %rax, %r10; mov 8(%r10), %r11; shr $7, %rdi; add (%rdi), %rcx;" \
+                             "shr $7, %rdx; and $0x1fffe0, %edx; add (%rdx), %r11; mov %rdx, 8(%rsi); dec %ebp; jnz 1b; hlt")
+NUMBERS(numbers, "");
+NUMBERS(other_numbers, "jmp . + 2;");
+
+static void check_numbers(const uint8_t *program, const uint8_t *end)
+{
+    struct guest g;
+    guest_make(&g, 1, 64);
+    const uint64_t *gpr = g.vm.cpus[0]->state.gpr;
+    store_le64(g.bytes + 0x300800, 1);
+    store_le64(g.bytes + 0x18041000 / 128, 2);
+    store_le64(g.bytes + (0x18040020 / 128 & 0x1fffe0), 3);
+    guest_put(&g, GUEST_CODE, program, (size_t)(end - program));
+    assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
+    assert_int_equal(gpr[REG_RCX], load_le64(g.bytes + 0x300800) + load_le64(g.bytes + 0x18041000 / 128));
+    assert_int_equal(gpr[REG_R8 + 3], gpr[REG_RDX] + load_le64(g.bytes + gpr[REG_RDX]));
+    guest_free(&g);
+}
+
+static void page_numbers_are_addresses(void **state)
+{
+    (void)state;
+    check_numbers(numbers, numbers_end);
+    check_numbers(other_numbers, other_numbers_end);
+}
+
 /* ---- a block over two pages that the kernel jumps to: the byte 0xb8 (MOV EAX, imm32) and one more at the first page's end, the rest in the next ------------------------ */
 
 enum { TABLE = 0x20000 /* of each of two spaces: PML4, PDPT, PD, PT */, SPACE = 0x4000, CROSSING = 0x801ffe, FRAME = 0xa00000, PAGE = 0x1000, P = 1, W = 2, GLOBAL = 0x100 };
@@ -221,7 +252,8 @@ static void string_in_a_loop_is_done_as_often(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(groups_begin_at_a_displacement), cmocka_unit_test(code_goes_on_in_its_space), cmocka_unit_test(code_stops_to_be_global),
+        cmocka_unit_test(groups_begin_at_a_displacement), cmocka_unit_test(page_numbers_are_addresses),
+        cmocka_unit_test(code_goes_on_in_its_space), cmocka_unit_test(code_stops_to_be_global),
         cmocka_unit_test(invlpg_of_either_page_is_heard),
         cmocka_unit_test(ret_to_no_canonical_address_faults), cmocka_unit_test(string_in_a_loop_is_done_as_often),
     };

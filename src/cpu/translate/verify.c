@@ -81,6 +81,14 @@ static void forget_compared(struct verify *v)
     v->jump_compared = 0;
 }
 
+static bool is_scratch(unsigned reg) { return reg == SCRATCH_0 || reg == SCRATCH_1 || reg == SCRATCH_2; }
+
+/* What a guest's register has become by the guest's own SHR or AND is no step of a look-up, but a number that may be an address. */
+static bool is_step(const struct value *value)
+{
+    return value->kind == VALUE_PAGE || value->kind == VALUE_SHIFTED || value->kind == VALUE_SLOT || value->kind == VALUE_JUMP;
+}
+
 static void forget_scratch(struct verify *v)
 {
     forget_register(v, SCRATCH_0);
@@ -338,7 +346,7 @@ static bool write_known(struct verify *v, const struct insn *in)
     case OP_MOV:
         if (is_register_form(in, 8) && from->kind == OPND_GPR) {
             *r = v->reg[from->reg];
-            return true;
+            return is_scratch(to->reg) || !is_step(r);
         }
         if (in->has_mem && to->size == 8 && from->kind == OPND_MEM && in->base == INSN_NO_REG && in->index == INSN_NO_REG) {
             const struct value *saved = saved_get(v, (uint64_t)(int64_t)in->disp);
@@ -378,12 +386,12 @@ static bool write_known(struct verify *v, const struct insn *in)
         }
         return false;
     case OP_SHR:
-        if (!is_register_form(in, 8) || from->kind != OPND_IMM || was.kind != VALUE_ADDRESS || (in->imm != 12 && in->imm != 12 - 5))
+        if (!is_register_form(in, 8) || !is_scratch(to->reg) || from->kind != OPND_IMM || was.kind != VALUE_ADDRESS || (in->imm != 12 && in->imm != 12 - 5))
             return false;
         r->kind = in->imm == 12 ? VALUE_PAGE : VALUE_SHIFTED;
         return true;
     case OP_AND:
-        if (!is_register_form(in, 4) || from->kind != OPND_IMM)
+        if (!is_register_form(in, 4) || !is_scratch(to->reg) || from->kind != OPND_IMM)
             return false;
         if (to->reg == SCRATCH_0 && (in->imm == 31 || in->imm == 63)) {
             forget_register(v, to->reg);
@@ -506,7 +514,7 @@ static void check_ordinary(struct verify *v, const struct insn *in)
         refuse(v, "an instruction that the translator does not write");
     bool flags = insn_op_flags(in->op) & OPF_WRITES_FLAGS;
     struct value stored = in->op == OP_MOV && in->has_mem && in->opnd[1].kind == OPND_GPR && in->opnd[1].size == 8 ? v->reg[in->opnd[1].reg] : (struct value){ 0 };
-    bool stores = stored.symbol && in->base == INSN_NO_REG && in->index == INSN_NO_REG;
+    bool stores = stored.symbol && !is_step(&stored) && in->base == INSN_NO_REG && in->index == INSN_NO_REG;
     if (flags)
         note_comparison(v, in);
     if (!write_host(v, in) && !write_known(v, in))
