@@ -21,6 +21,8 @@ struct cpu_soak {
     uint32_t code_bytes;     /* of the code cache, when it is made: 576 KiB and more; 0: as always           */
     bool unlinked;           /* every other link of one translation to another is not made                  */
     bool short_loops;        /* loops inside translated code are left after each round                      */
+    uint32_t flips;          /* lockstep finds these arithmetic flags of translated code changed: it must report that */
+    bool flips_undefined;    /* but of those only the ones that the SDM leaves undefined: it must not, as on a host that has others than E0 */
 };
 
 /* What was done so far, to see that it was. */

@@ -498,6 +498,7 @@ static bool is_same_recipe(const struct recipe *a, const struct recipe *b)
 static void compile_loop(struct compile *c, unsigned last)
 {
     struct emit *e = c->e;
+    c->to->loops = true;
     compile_instructions(c, 0, last);
     compile_take(c, last);
     unsigned condition = insn_cond(&c->in);

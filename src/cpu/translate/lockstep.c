@@ -39,6 +39,8 @@ struct lockstep {
     const struct uop *next;    /* where translated code left the block; NULL: behind it */
     bool branch;               /* next is NULL: a branch ends the block                 */
     bool stopped;              /* E0 came to where it was to stop                       */
+    bool loops;                /* translated code may have gone through the block more than once */
+    bool again;                /* so has E0                                              */
     bool passed;               /* E0 went by the place in a loop where translated code left it, and left the loop: it goes on at state.rip */
     int why;                   /* E0 left the instruction instead: CPU_SETJMP()'s value */
     jmp_buf leave;             /* the engine's, while ours stands in cpu->leave          */
@@ -78,6 +80,100 @@ static void side_load(struct cpu *cpu, const struct side *s)
     cpu->cc_src1 = s->cc_src1;
     cpu->cc_op = s->cc_op;
     cpu_state_changed(cpu); /* translated code may have changed the CPL */
+}
+
+/* ---- flags that the SDM leaves undefined ------------------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t undefined_of(const struct insn *in)
+{
+    const struct insn_opnd *count = &in->opnd[in->nopnd - 1]; /* of a shift */
+    unsigned by = (count->kind == OPND_IMM ? (unsigned)in->imm : UINT32_MAX) & (in->opsize == 8 ? 63 : 31), bits = in->opsize * 8u;
+    bool one = by == 1;
+    switch (in->op) { /* SDM vol. 2, "Flags Affected" */
+    case OP_AND: case OP_OR: case OP_XOR: case OP_TEST: return FLAG_AF;
+    case OP_ANDN: case OP_BLSI: case OP_BLSMSK: case OP_BLSR: case OP_BZHI: return FLAG_AF | FLAG_PF;
+    case OP_BEXTR: return FLAG_AF | FLAG_SF | FLAG_PF;
+    case OP_BSF: case OP_BSR: return FLAGS_ARITH & ~FLAG_ZF;
+    case OP_BT: case OP_BTC: case OP_BTR: case OP_BTS: return FLAG_OF | FLAG_SF | FLAG_AF | FLAG_PF;
+    case OP_DIV: case OP_IDIV: return FLAGS_ARITH;
+    case OP_MUL: case OP_IMUL: return FLAG_SF | FLAG_ZF | FLAG_AF | FLAG_PF;
+    case OP_LZCNT: case OP_TZCNT: return FLAG_OF | FLAG_SF | FLAG_PF | FLAG_AF;
+    case OP_ROL: case OP_ROR: case OP_RCL: case OP_RCR: return one ? 0 : FLAG_OF;
+    case OP_SHL: case OP_SHR: return FLAG_AF | (one ? 0 : FLAG_OF) | (by >= bits ? FLAG_CF : 0);
+    case OP_SAR: return FLAG_AF | (one ? 0 : FLAG_OF);
+    case OP_SHLD: case OP_SHRD: return by > bits ? FLAGS_ARITH : FLAG_AF | (one ? 0 : FLAG_OF);
+    default: return 0;
+    }
+}
+
+/* The flags that do not depend on what they were. */
+static uint32_t written_by(const struct insn *in)
+{
+    const struct insn_opnd *count = &in->opnd[in->nopnd - 1];
+    switch (flags_effect_of(in)) {
+    case EFFECT_SETS: return FLAGS_ARITH;
+    case EFFECT_SETS_BUT_CARRY: return FLAGS_ARITH & ~FLAG_CF;
+    case EFFECT_MIXES: break;
+    default: return 0;
+    }
+    switch (in->op) {
+    case OP_ADC: case OP_SBB: case OP_POPF: return FLAGS_ARITH;
+    case OP_SAHF: return FLAGS_ARITH & ~FLAG_OF;
+    case OP_STC: case OP_CLC: case OP_BT: case OP_BTC: case OP_BTR: case OP_BTS: case OP_ADCX: return FLAG_CF;
+    case OP_ADOX: return FLAG_OF;
+    case OP_ROL: case OP_ROR: case OP_RCL: case OP_RCR: return count->kind == OPND_IMM && in->imm == 1 ? FLAG_CF | FLAG_OF : 0;
+    default: return 0;
+    }
+}
+
+/* The flags that nobody may count on behind instructions [number, end), of which `undefined` are so before. */
+static uint32_t undefined_behind(const struct block *b, unsigned number, unsigned end, uint32_t undefined)
+{
+    for (unsigned i = number; i < end; i++) {
+        struct insn in;
+        compile_read(b, &b->uops[i], &in);
+        undefined = (undefined & ~written_by(&in)) | undefined_of(&in);
+    }
+    return undefined;
+}
+
+/* For tests (soak.h): the flags of translated code, which ran from instruction `number` to `next`, that are to be found changed. Undefined are at least those of the last
+ * instruction that writes any. */
+static uint32_t flips_of(const struct cpu *cpu, const struct block *b, unsigned number, const struct uop *next)
+{
+    const struct cpu_soak *soak = cpu->vm->soak;
+    struct insn in;
+    if (!soak || !soak->flips_undefined)
+        return soak ? soak->flips : 0;
+    if (next && block_of(next) != b)
+        return 0;
+    for (unsigned i = next ? next->number : b->count; i-- > number;)
+        if (compile_read(b, &b->uops[i], &in) && flags_effect_of(&in) != EFFECT_NONE && flags_effect_of(&in) != EFFECT_READS)
+            return soak->flips & undefined_of(&in);
+    return 0;
+}
+
+/* Those that nobody may count on where translated code left the block, which it entered at instruction `number`, in its first round or a later one. */
+static uint32_t undefined_flags(const struct lockstep *l, const struct block *b, unsigned number)
+{
+    unsigned end = l->next ? l->next->number : b->count;
+    if (!l->again)
+        return undefined_behind(b, number, end, 0);
+    uint32_t undefined = undefined_behind(b, number, b->count, 0);
+    return undefined_behind(b, 0, end, undefined_behind(b, 0, b->count, undefined)); /* a third round adds nothing to the second */
+}
+
+/* Whether there is an instruction whose result only has a bound. */
+static bool has_estimate(const struct lockstep *l, const struct block *b, unsigned number)
+{
+    unsigned end = l->next && !l->again ? l->next->number : b->count;
+    for (unsigned i = l->again ? 0 : number; i < end; i++) {
+        struct insn in;
+        compile_read(b, &b->uops[i], &in);
+        if (in.op == OP_RCPPS || in.op == OP_RCPSS || in.op == OP_RSQRTPS || in.op == OP_RSQRTSS)
+            return true;
+    }
+    return false;
 }
 
 /* ---- E1 ----------------------------------------------------------------------------------------------------------------------------------------------------------------- */
@@ -121,10 +217,10 @@ void lockstep_redirect(struct cpu *cpu, struct fast_tlb *f, uint64_t linear, boo
         f->addend = (uintptr_t)s->copy - page;
 }
 
-/* Whether a branch at its end goes to its start. */
+/* Whether a branch at its end goes to its start: E0's chain. */
 static bool is_loop(const struct block *b) { return b->slots == b->count + 1u && !b->uops[b->count - 1].disp; }
 
-/* Sets l->next and the state behind. */
+/* Sets l->next and l->translated. */
 static void translated_run(struct cpu *cpu, struct block *b, unsigned number)
 {
     struct lockstep *l = cpu->translator->lockstep;
@@ -143,6 +239,8 @@ static void translated_run(struct cpu *cpu, struct block *b, unsigned number)
     if (cpu->vm->soak && cpu->vm->soak->short_loops)
         atomic_fetch_and(&cpu->requests, ~(uint32_t)CPU_REQ_ONE);
     translate_tlb_flush_all(cpu);
+    l->translated.flags = cc_arith(cpu) ^ flips_of(cpu, b, number, l->next);
+    side_save(cpu, &l->translated);
 }
 
 /* ---- E0 ------------------------------------------------------------------------------------------------------------------------------------------------------------------ */
@@ -247,40 +345,6 @@ static bool interpreted_run(struct cpu *cpu, struct block *b, unsigned number, u
 }
 
 /* ---- comparing --------------------------------------------------------------------------------------------------------------------------------------------------------- */
-
-static uint32_t undefined_of(const struct insn *in)
-{
-    const struct insn_opnd *count = &in->opnd[in->nopnd - 1];
-    bool one = count->kind == OPND_IMM && in->imm == 1;
-    switch (in->op) { /* SDM vol. 2, "Flags Affected" */
-    case OP_AND: case OP_OR: case OP_XOR: case OP_TEST: return FLAG_AF;
-    case OP_ANDN: case OP_BLSI: case OP_BLSMSK: case OP_BLSR: case OP_BZHI: return FLAG_AF | FLAG_PF;
-    case OP_BEXTR: return FLAG_AF | FLAG_SF | FLAG_PF;
-    case OP_BSF: case OP_BSR: return FLAGS_ARITH & ~FLAG_ZF;
-    case OP_BT: case OP_BTC: case OP_BTR: case OP_BTS: return FLAG_OF | FLAG_SF | FLAG_AF | FLAG_PF;
-    case OP_DIV: case OP_IDIV: return FLAGS_ARITH;
-    case OP_MUL: case OP_IMUL: return FLAG_SF | FLAG_ZF | FLAG_AF | FLAG_PF;
-    case OP_LZCNT: case OP_TZCNT: return FLAG_OF | FLAG_SF | FLAG_PF | FLAG_AF;
-    case OP_ROL: case OP_ROR: case OP_RCL: case OP_RCR: return one ? 0 : FLAG_OF;
-    case OP_SHL: case OP_SHR: return FLAG_AF | (one ? 0 : FLAG_OF) | (in->opsize < 4 && !one ? FLAG_CF : 0);
-    case OP_SAR: return FLAG_AF | (one ? 0 : FLAG_OF);
-    case OP_SHLD: case OP_SHRD: return in->opsize < 4 ? FLAGS_ARITH : FLAG_AF | (one ? 0 : FLAG_OF);
-    default: return 0;
-    }
-}
-
-/* The flags that nobody may count on behind instructions [number, end); with *estimate, an instruction among them whose result only has a bound. */
-static uint32_t undefined_behind(const struct block *b, unsigned number, unsigned end, bool *estimate)
-{
-    uint32_t undefined = 0;
-    for (unsigned i = number; i < end; i++) {
-        struct insn in;
-        compile_read(b, &b->uops[i], &in);
-        undefined = flags_effect_of(&in) == EFFECT_SETS ? undefined_of(&in) : undefined | undefined_of(&in);
-        *estimate |= in.op == OP_RCPPS || in.op == OP_RCPSS || in.op == OP_RSQRTPS || in.op == OP_RSQRTSS;
-    }
-    return undefined;
-}
 
 static __attribute__((format(printf, 2, 3))) void say(struct lockstep *l, const char *format, ...)
 {
@@ -428,8 +492,6 @@ static bool translated_run_again(struct cpu *cpu, struct block *b, unsigned numb
     bool changed = shadows_renew(l);
     side_load(cpu, &l->before);
     translated_run(cpu, b, number);
-    l->translated.flags = cc_arith(cpu);
-    side_save(cpu, &l->translated);
     return changed;
 }
 
@@ -475,10 +537,9 @@ static _Noreturn void report(struct cpu *cpu, const struct block *b, unsigned nu
 static void judge(struct cpu *cpu, struct block *b, unsigned number)
 {
     struct lockstep *l = cpu->translator->lockstep;
-    bool estimate = false;
-    uint32_t undefined = undefined_behind(b, number, l->next ? l->next->number : b->count, &estimate);
+    uint32_t undefined = undefined_flags(l, b, number);
     side_save(cpu, &l->interpreted);
-    if (estimate) {
+    if (has_estimate(l, b, number)) {
         l->statistics.skipped++;
     } else if (!compare(l, undefined)) {
         if (!is_race(cpu, b, number, undefined))
@@ -494,22 +555,35 @@ static bool is_equal(struct cpu *cpu)
     return cc_arith(cpu) == l->translated.flags && !memcmp(&l->translated.state, &cpu->state, sizeof cpu->state);
 }
 
-/* E0 from where translated code began. A block that branches to its start is a loop inside translated code (compile.c): then round by round, until the registers are
- * those that translated code left with, or the loop ends. */
+/* The same but for flags that the SDM leaves undefined, as translated code may have other ones than E0 wherever it leaves. */
+static bool is_alike(struct cpu *cpu, const struct block *b, unsigned number)
+{
+    const struct lockstep *l = cpu->translator->lockstep;
+    if (is_equal(cpu))
+        return true;
+    if (memcmp(&l->translated.state, &cpu->state, sizeof cpu->state) != 0)
+        return false;
+    return !((cc_arith(cpu) ^ l->translated.flags) & ~undefined_flags(l, b, number));
+}
+
+/* E0 from where translated code began, at instruction `number`. A block that branches to its start may be a loop inside translated code (compile.c): then round by round,
+ * until the registers are those that translated code left with, or the loop ends. */
 static bool interpret_alike(struct cpu *cpu, struct block *b, unsigned number)
 {
     struct lockstep *l = cpu->translator->lockstep;
     const struct uop *next = l->next;
     uint64_t start = l->before.state.rip;
-    bool loop = is_loop(b), came;
-    l->passed = false;
-    while ((came = interpreted_run(cpu, b, number, start)) && loop && !l->why && !b->dead && !(is_equal(cpu) && memory_is_equal(l))) {
-        number = 0;
+    unsigned from = number;
+    bool came;
+    l->passed = l->again = false;
+    while ((came = interpreted_run(cpu, b, from, start)) && l->loops && !l->why && !b->dead && !(is_alike(cpu, b, number) && memory_is_equal(l))) {
+        from = 0;
         if (l->next) { /* translated code left here in another round: E0 finishes this one */
-            number = l->next->number;
+            from = l->next->number;
             l->next = NULL;
         } else if (cpu->state.rip == start) {
             l->next = next;
+            l->again = true;
         } else {
             l->passed = next;
             break;
@@ -535,9 +609,9 @@ static const struct uop *run_both(struct cpu *cpu, struct block *b, unsigned num
     l->shadow_count = 0;
     translate_cut_registers(cpu);
     side_save(cpu, &l->before);
+    l->loops = b->translation->loops;
     translated_run(cpu, b, number);
-    l->translated.flags = cc_arith(cpu);
-    side_save(cpu, &l->translated);
+    l->loops |= b->translation && b->translation->loops; /* it may have been made again, as a loop */
     side_load(cpu, &l->before);
     if (l->next && (block_of(l->next) != b || (l->next->number <= number && !memcmp(&l->translated.state, &l->before.state, sizeof l->before.state))))
         return &b->uops[number];
@@ -548,7 +622,7 @@ static const struct uop *run_both(struct cpu *cpu, struct block *b, unsigned num
         say(l, "; it does not raise vector %u at %#" PRIx64, cpu->fault_vector, cpu->fault_address);
         report(cpu, b, number);
     }
-    if (!came || (stands_at_string(l) && !is_equal(cpu))) {
+    if (!came || (stands_at_string(l) && !is_alike(cpu, b, number))) {
         l->statistics.skipped++;
         return came && !l->passed ? l->next : NULL;
     }

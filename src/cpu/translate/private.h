@@ -109,6 +109,7 @@ struct translation {
     unsigned straddled;                /* how often a range looked up crossed a page                 */
     enum live live;                    /* wants that much of vectors_live                            */
     bool dead;                         /* never to be entered: its start leaves, which may have been a site's place */
+    bool loops;                        /* goes round in its own code                        */
     bool small;                        /* calls shared code: until it is known to be hot              */
     uint8_t *generation;               /* of a block that crosses a page: the generation of translations that it was last found by */
     uint32_t key_behind;               /* the key of blocks that its direct branches lead to          */
