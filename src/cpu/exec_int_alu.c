@@ -69,8 +69,15 @@ void exec_shift(struct cpu *cpu, const struct insn *in)
     uint64_t count = operand_read(cpu, in, 1, 1);
     struct rmw_arg arg = { .op = shift_op_of(in->op), .shift = shift, .count = shift_count((unsigned)count, shift), .carry = cc_cf(cpu) };
     uint64_t old = rmw_operand(cpu, in, size, false, compute_shift, &arg);
-    if (arg.count)
-        shift_flags(cpu, arg.op, shift, shift_result(arg.op, old, arg.count, shift, arg.carry));
+    if (!arg.count)
+        return;
+    struct shift_out out = shift_result(arg.op, old, arg.count, shift, arg.carry);
+    bool through_carry = in->op == OP_RCL || in->op == OP_RCR;
+    if (through_carry && arg.count % (size * 8 + 1) == 0) /* nothing has moved: OF, which is undefined, stays as well in hardware */
+        out.of = cc_of(cpu);
+    if (in->opnd[0].kind != OPND_MEM && in->opnd[1].kind == OPND_IMM)
+        out.of = shift_immediate_of(cpu, arg.op, arg.count, out);
+    shift_flags(cpu, arg.op, shift, out);
 }
 
 static uint64_t compute_shift_double(const struct rmw_arg *arg, uint64_t old)
@@ -257,8 +264,9 @@ void exec_bit_count(struct cpu *cpu, const struct insn *in)
         cc_set_result(cpu, shift_of(size), 0, 0);
     } else {
         bool forward = in->op == OP_BSF || in->op == OP_TZCNT;
-        operand_write(cpu, in, 0, size, forward ? (unsigned)__builtin_ctzll(v) : 63 - (unsigned)__builtin_clzll(v));
-        cc_set_result(cpu, shift_of(size), 1, 0);
+        r = forward ? (unsigned)__builtin_ctzll(v) : 63 - (unsigned)__builtin_clzll(v);
+        operand_write(cpu, in, 0, size, r);
+        cc_set_known(cpu, __builtin_parity((unsigned)r) ? 0 : FLAG_PF); /* all but ZF are undefined, and this in hardware */
     }
 }
 
@@ -380,10 +388,9 @@ void exec_bcd(struct cpu *cpu, const struct insn *in)
         gpr_set(cpu, REG_RAX, 2, (uint64_t)(al / base) << 8 | al % base);
         cc_set_result(cpu, shift_of(1), al % base, 0);
         return;
-    default: /* AAD */
-        al = (uint8_t)(al + ah * base);
-        gpr_set(cpu, REG_RAX, 2, al);
-        cc_set_result(cpu, shift_of(1), al, 0);
+    default: /* AAD: the flags of the addition, of which CF, OF and AF are undefined */
+        gpr_set(cpu, REG_RAX, 2, (uint8_t)(al + ah * base));
+        cc_set(cpu, CC_ADD, shift_of(1), al, (uint8_t)(al + ah * base));
         return;
     }
 }

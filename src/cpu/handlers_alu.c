@@ -73,12 +73,14 @@ uop_fn *const unary_handlers[4][SIZES][2][ADDRESS_FORMS] = { UNARY_OPERATIONS(UN
 
 /* ---- shifts ------------------------------------------------------------------------------------------------------------------------------------------ */
 
-#define SHIFT_REGISTER(op, bits, count_value)                                                          \
+#define SHIFT_REGISTER(op, bits, count_value, immediate)                                               \
     unsigned count = (count_value);                                                                    \
     if (count) {                                                                                       \
         bool carry = (op) == SHIFT_RCL || (op) == SHIFT_RCR ? cc_cf(cpu) : false;                      \
         struct shift_out out = shift_result(op, reg_read(cpu, u->dst, bits), count, SHIFT(bits), carry); \
         reg_write(cpu, u->dst, bits, out.result);                                                      \
+        if (immediate)                                                                                 \
+            out.of = shift_immediate_of(cpu, op, count, out);                                          \
         shift_flags(cpu, op, SHIFT(bits), out);                                                        \
     } else if ((bits) == 32) {                                                                         \
         reg_write(cpu, u->dst, 32, reg_read(cpu, u->dst, 32)); /* the upper half goes all the same */  \
@@ -86,10 +88,10 @@ uop_fn *const unary_handlers[4][SIZES][2][ADDRESS_FORMS] = { UNARY_OPERATIONS(UN
     NEXT
 
 #define SHIFT_DEFINE(OP, bits)                                                                                                           \
-    static void OP##bits##_i(struct cpu *cpu, const struct uop *u) { SHIFT_REGISTER(SHIFT_##OP, bits, (unsigned)u->imm); }              \
+    static void OP##bits##_i(struct cpu *cpu, const struct uop *u) { SHIFT_REGISTER(SHIFT_##OP, bits, (unsigned)u->imm, true); }        \
     static void OP##bits##_c(struct cpu *cpu, const struct uop *u)                                                                       \
     {                                                                                                                                    \
-        SHIFT_REGISTER(SHIFT_##OP, bits, shift_count(REGISTER(uint8_t, REG_RCX * 8), SHIFT(bits)));                                      \
+        SHIFT_REGISTER(SHIFT_##OP, bits, shift_count(REGISTER(uint8_t, REG_RCX * 8), SHIFT(bits)), false);                               \
     }
 #define SHIFT_DEFINE_SIZES(OP) SHIFT_DEFINE(OP, 8) SHIFT_DEFINE(OP, 16) SHIFT_DEFINE(OP, 32) SHIFT_DEFINE(OP, 64)
 #define SHIFT_OPERATIONS(X) X(ROL) X(ROR) X(SHL) X(SHR) X(SAR)

@@ -63,10 +63,11 @@ ALWAYS_INLINE unsigned shift_count(unsigned count, unsigned shift) { return coun
 
 struct shift_out { uint64_t result; bool cf, of; };
 
-/* `a` is zero-extended to 64 bits, count masked and not 0. */
+/* `a` is zero-extended to 64 bits, count masked and not 0. OF is only defined for a count of 1; Intel's hardware has that one for every count. */
 ALWAYS_INLINE struct shift_out shift_result(unsigned op, uint64_t a, unsigned count, unsigned shift, bool carry)
 {
     unsigned bits = 64 - shift;
+    bool top = a >> (bits - 1) & 1, second = a >> (bits - 2) & 1;
     struct shift_out out = { a, false, false };
     unsigned __int128 wide;
     switch (op) {
@@ -74,12 +75,12 @@ ALWAYS_INLINE struct shift_out shift_result(unsigned op, uint64_t a, unsigned co
         wide = (unsigned __int128)a << count;
         out.result = (uint64_t)wide;
         out.cf = (bool)(wide >> bits & 1);
-        out.of = out.cf ^ (bool)(out.result >> (bits - 1) & 1);
+        out.of = top ^ second;
         break;
     case SHIFT_SHR:
         out.result = a >> count;
         out.cf = a >> (count - 1) & 1;
-        out.of = (a >> (count - 1)) >> (bits - 1) & 1;
+        out.of = top;
         break;
     case SHIFT_SAR:
         out.cf = (int64_t)(a << shift) >> shift >> (count - 1) & 1;
@@ -89,13 +90,13 @@ ALWAYS_INLINE struct shift_out shift_result(unsigned op, uint64_t a, unsigned co
         count &= bits - 1;
         out.result = count ? a << count | a >> (bits - count) : a;
         out.cf = out.result & 1;
-        out.of = out.cf ^ (bool)(out.result >> (bits - 1) & 1);
+        out.of = top ^ second;
         break;
     case SHIFT_ROR:
         count &= bits - 1;
         out.result = count ? a >> count | a << (bits - count) : a;
         out.cf = out.result >> (bits - 1) & 1;
-        out.of = out.cf ^ (bool)(out.result >> (bits - 2) & 1);
+        out.of = top ^ (bool)(a & 1);
         break;
     case SHIFT_RCL:
         count %= bits + 1;
@@ -104,7 +105,7 @@ ALWAYS_INLINE struct shift_out shift_result(unsigned op, uint64_t a, unsigned co
             wide = wide << count | wide >> (bits + 1 - count);
         out.result = (uint64_t)wide;
         out.cf = (bool)(wide >> bits & 1);
-        out.of = out.cf ^ (bool)(out.result >> (bits - 1) & 1);
+        out.of = top ^ second;
         break;
     default: /* RCR */
         count %= bits + 1;
@@ -113,10 +114,16 @@ ALWAYS_INLINE struct shift_out shift_result(unsigned op, uint64_t a, unsigned co
             wide = wide >> count | wide << (bits + 1 - count);
         out.result = (uint64_t)wide;
         out.cf = (bool)(wide >> bits & 1);
-        out.of = (bool)(out.result >> (bits - 1) & 1) ^ (bool)(out.result >> (bits - 2) & 1);
+        out.of = top ^ carry;
         break;
     }
     return out;
+}
+
+/* OF of a shift of a register by an immediate count: ROL and ROR leave it alone, where it is undefined, in recent Intel hardware. */
+ALWAYS_INLINE bool shift_immediate_of(const struct cpu *cpu, unsigned op, unsigned count, struct shift_out out)
+{
+    return op <= SHIFT_ROR && count != 1 ? cc_of(cpu) : out.of;
 }
 
 ALWAYS_INLINE void shift_flags(struct cpu *cpu, unsigned op, unsigned shift, struct shift_out out)
@@ -144,7 +151,7 @@ ALWAYS_INLINE struct shift_out shift_double(bool left, uint64_t a, uint64_t b, u
         out.result = a >> count | b << (bits - count);
         out.cf = a >> (count - 1) & 1;
     }
-    out.of = (out.result ^ a) >> (bits - 1) & 1;
+    out.of = (left ? a ^ a << 1 : a ^ b << (bits - 1)) >> (bits - 1) & 1; /* as with a count of 1, see there */
     return out;
 }
 
