@@ -172,8 +172,9 @@ enum { /* hy_vm_cfg.flags */
     HY_VM_EAGER = 1 << 3,     /* backend soft: translate code when it first runs, not when it has run often: slow, for tests */
     HY_VM_VERIFY = 1 << 4,    /* backend soft: prove of all translated code, before it runs, that it reaches only what it may; else leave it to the interpreter */
     HY_VM_SOAK = 1 << 5,      /* backend soft, a test of it: drop translations, decoded and translated code at random moments                    */
-    HY_VM_LOCKSTEP = 1 << 6   /* backend soft, a test of it: interpret all that is translated too, and end with HY_EXIT_UNKNOWN, native HY_NATIVE_CHECK,
+    HY_VM_LOCKSTEP = 1 << 6,  /* backend soft, a test of it: interpret all that is translated too, and end with HY_EXIT_UNKNOWN, native HY_NATIVE_CHECK,
                                  raw a line of text, at the first difference */
+    HY_VM_COUNT_TLB = 1 << 7  /* backend soft: counters "tlb_lookups" of "translator"; each look-up costs an instruction more (the others ignore it) */
 };
 
 struct hy_vm_cfg {
@@ -461,12 +462,19 @@ hy_err hy_clock(hy_vm *, int running, struct hy_clock *get, const struct hy_cloc
 /* ---- counters: for whoever measures or tunes -------------------------------------------------------------------------------------------------------------- */
 
 /* What happened how often since the CPU was made, or how much there is now. Names say what, stay as they are while the CPU counts that, and are static storage; which
- * there are differs between backends, hosts and versions. Backend soft has the groups "interpreter" (engine E0), "translator" (E1), "left" (E1 left an instruction to E0)
- * and "general" (E0 did one without a handler of its own), the last two by instruction, those that happened, the most frequent first. */
+ * there are differs between backends, hosts and versions. Backend soft has the groups "interpreter" (engine E0), "memory" (TLBs), "translator" (E1), "left" (E1 left an
+ * instruction to E0) and "general" (E0 did one without a handler of its own), the last two by instruction, those that happened, the most frequent first. */
 struct hy_counter {
     const char *group, *name;
     uint64_t value;
 };
+
+/* What counters mean, in words for whoever reads them. `name` is "*" where names are those of other things: the meaning is then the group's. */
+struct hy_counter_info { const char *group, *name, *meaning; };
+
+/* The i-th of all counters that CPUs of a backend may have; NULL behind the last, and for a backend that counts nothing or that this build has not. Static storage. Any
+ * thread. */
+const struct hy_counter_info *hy_counter_info(const char *backend, size_t i);
 
 /* All counters of a CPU. *n: in, room at out; out, how many there are: HY_E_RANGE when the room is too small (out may be NULL for *n = 0). HY_E_NOTSUP: the
  * backend counts nothing. Owner's thread, so never while the CPU runs. */

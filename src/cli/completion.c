@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* completion.c - a completion script for bash, generated from the table of commands.
  *
- * What it offers for a value: the choices, the keys of a group, files where the name of the value has an F, else nothing. Only names from our own tables get into the
- * script, so nothing needs quoting.
+ * What it offers for a value: the choices, the keys of a group that does not begin with a file, files where the name of the value has an F, else nothing. Only
+ * names from our own tables get into the script, so nothing needs quoting.
  */
 #include "cli/completion.h"
 
@@ -127,7 +127,7 @@ static void write_option_values(FILE *out, const struct option *o)
         for (const char *t = o->value_name; *t; t++)
             fputc(*t == '|' ? ' ' : *t, out);
         fputs("'", out);
-    } else if (group) {
+    } else if (group && *o->value_name != 'F') {
         fputs("values='", out);
         for (const struct option *key = group->table; key->key; key++)
             fprintf(out, "%s%s=", key == group->table ? "" : " ", key->key);

@@ -36,16 +36,29 @@ static void write_cpu(struct json_out *j, const struct hy_counter *c, size_t n)
     json_out_end(j);
 }
 
+const struct counters_sum counters_sums[] = {
+    {"expansion", "host_bytes", NULL, "guest_bytes", 1, "host_bytes for each of guest_bytes: how much larger translated code is"},
+    {"cache_mb", "cache_bytes", NULL, NULL, 1e-6, "the translators' cache_bytes, in 10^6 bytes"},
+    {"tlb_hit_percent", "tlb_lookups", "tlb_misses", "tlb_lookups", 100,
+        "of 100 tlb_lookups those that were no tlb_misses. Not there without --counters F,tlb=on"},
+    {NULL, NULL, NULL, NULL, 0, NULL},
+};
+
+static void write_sums(struct json_out *j, const struct machine *m, uint32_t cpus)
+{
+    for (const struct counters_sum *s = counters_sums; s->name; s++) {
+        uint64_t of = sum(m, cpus, s->of), by = s->by ? sum(m, cpus, s->by) : 1;
+        if (of && by)
+            json_out_number(j, s->name, ((double)of - (double)(s->less ? sum(m, cpus, s->less) : 0)) / (double)by * s->factor);
+    }
+}
+
 void counters_write(FILE *out, const struct machine *m, uint32_t cpus)
 {
     struct json_out j;
-    uint64_t guest = sum(m, cpus, "guest_bytes");
     json_out_begin(&j, out);
     json_out_object(&j, NULL, false);
-    if (guest) {
-        json_out_number(&j, "expansion", (double)sum(m, cpus, "host_bytes") / (double)guest);
-        json_out_number(&j, "cache_mb", (double)sum(m, cpus, "cache_bytes") / 1e6);
-    }
+    write_sums(&j, m, cpus);
     json_out_array(&j, "cpus", false);
     for (uint32_t i = 0; i < cpus; i++) {
         size_t n;

@@ -8,8 +8,12 @@
 #include "base/error.h"
 #include "machine/machine.h"
 
-/* The counters of all vCPUs as one JSON object, with the sums "expansion" (bytes of host code for one of guest code) and "cache_mb" (MB of host code) where guest
- * code was translated. After machine_run(). */
+/* What stands before the vCPUs' own counters: (of - less) / by * factor, each the sum of all vCPUs' counters of that name of group "translator"; NULL: 0, or 1. It is
+ * left out where `of` or `by` is 0. The last has no name. */
+struct counters_sum { const char *name, *of, *less, *by; double factor; const char *meaning; };
+extern const struct counters_sum counters_sums[];
+
+/* The counters of all vCPUs as one JSON object, behind those sums. After machine_run(). */
 void counters_write(FILE *, const struct machine *, uint32_t cpus);
 /* /tmp/perf-PID.map, empty, as perf(1) and tools/gdb-guest.py look for it: *out is its descriptor. */
 int  perf_map_open(int *out, struct err *);

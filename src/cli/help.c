@@ -2,7 +2,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <hy.h>
+
 #include "cli/cli.h"
+#include "cli/counters.h"
 #include "control/config.h"
 
 static void help_overview(void)
@@ -13,7 +16,7 @@ static void help_overview(void)
     fputs("  mezz --version\n\nmezz help TOPIC knows each command, exit, keys, and the groups of options:", stdout);
     for (const struct config_group *g = config_groups; g->name; g++)
         printf(" %s", g->name);
-    for (const struct config_stream *s = config_streams; s->name; s++)
+    for (const struct config_choice *s = config_choices; s->name; s++)
         printf(" %s", s->name);
     puts("\n\nmezz run --kernel vmlinuz --initrd initrd.gz      boots a Linux kernel to its console; Ctrl-] opens a menu");
 }
@@ -41,17 +44,48 @@ static void help_group(const struct config_group *g)
     config_help(stdout, g->table, "");
 }
 
-static bool help_stream(const char *topic)
+/* A term and what it means, in lines that end before column 120. */
+static void print_term(const char *term, const char *meaning)
 {
-    for (const struct config_stream *s = config_streams; s->name; s++) {
+    enum { LEFT = 34, RIGHT = 120 };
+    int column = LEFT;
+    printf("  %-*s", LEFT - 3, term);
+    for (size_t len; *meaning; meaning += len + strspn(meaning + len, " ")) {
+        len = strcspn(meaning, " ");
+        if (column + 1 + (int)len > RIGHT)
+            printf("\n%*s", column = LEFT - 1, "");
+        printf(" %.*s", (int)len, meaning);
+        column += 1 + (int)len;
+    }
+    putchar('\n');
+}
+
+static bool help_choice(const char *topic)
+{
+    for (const struct config_choice *s = config_choices; s->name; s++) {
         if (strcmp(topic, s->name))
             continue;
         printf("%s\n\n  %s\n\nValues:\n", s->summary, s->example);
-        for (const struct config_value *v = config_stream_values; v->value; v++)
-            printf("  %-30s  %s\n", v->value, v->meaning);
+        for (const struct config_value *v = s->values; v->value; v++)
+            print_term(v->value, v->meaning);
         return true;
     }
     return false;
+}
+
+static void help_counters(void)
+{
+    const struct hy_counter_info *c;
+    const char *group = "";
+    puts("\nThe file is one JSON object. Of all vCPUs together, where there is something to say:");
+    for (const struct counters_sum *s = counters_sums; s->name; s++)
+        print_term(s->name, s->meaning);
+    puts("\nThen \"cpus\": for each vCPU what it counted since it was made, or the machine was reset, in groups.");
+    for (size_t i = 0; (c = hy_counter_info("soft", i)); i++) {
+        if (strcmp(group, c->group))
+            printf("\n%s:\n", group = c->group);
+        print_term(c->name, c->meaning);
+    }
 }
 
 static int help_topic(const char *topic)
@@ -60,9 +94,11 @@ static int help_topic(const char *topic)
     const struct config_group *g = config_group_find(topic);
     if (g) {
         help_group(g);
+        if (!strcmp(topic, "counters"))
+            help_counters();
         return 0;
     }
-    if (help_stream(topic))
+    if (help_choice(topic))
         return 0;
     for (size_t i = 0; i < sizeof topics / sizeof *topics; i++)
         if (!strcmp(topic, topics[i].topic)) {

@@ -2,7 +2,10 @@
 /* Manual pages, in the man(7) macros. */
 #include <string.h>
 
+#include <hy.h>
+
 #include "cli/completion.h"
+#include "cli/counters.h"
 #include "control/config.h"
 
 /* Text as roff takes it: backslashes and dashes are themselves, and no line begins with a control character. */
@@ -74,9 +77,19 @@ static void put_groups(FILE *out)
     }
 }
 
-static void put_streams(FILE *out)
+/* A term and what it means. */
+static void put_term(FILE *out, const char *term, const char *meaning)
 {
-    for (const struct config_stream *s = config_streams; s->name; s++) {
+    fputs(".TP\n.B ", out);
+    put(out, term);
+    fputc('\n', out);
+    put(out, meaning);
+    fputc('\n', out);
+}
+
+static void put_choices(FILE *out)
+{
+    for (const struct config_choice *s = config_choices; s->name; s++) {
         fputs(".SS Values of \\-\\-", out);
         put(out, s->name);
         fputc('\n', out);
@@ -84,13 +97,22 @@ static void put_streams(FILE *out)
         fputs("\n.PP\n.RS\n.nf\n", out);
         put(out, s->example);
         fputs("\n.fi\n.RE\n", out);
-        for (const struct config_value *v = config_stream_values; v->value; v++) {
-            fputs(".TP\n.B ", out);
-            put(out, v->value);
-            fputc('\n', out);
-            put(out, v->meaning);
-            fputc('\n', out);
-        }
+        for (const struct config_value *v = s->values; v->value; v++)
+            put_term(out, v->value, v->meaning);
+    }
+}
+
+static void put_counters(FILE *out)
+{
+    const struct hy_counter_info *c;
+    fputs(".SH COUNTERS\nMembers of the file of \\-\\-counters:\n", out);
+    for (const struct counters_sum *s = counters_sums; s->name; s++)
+        put_term(out, s->name, s->meaning);
+    fputs(".PP\nThen cpus: for each vCPU the groups of what it counted since it was made, or the machine was reset.\n", out);
+    for (size_t i = 0; (c = hy_counter_info("soft", i)); i++) {
+        char term[80];
+        snprintf(term, sizeof term, "%s: %s", c->group, c->name);
+        put_term(out, term, c->meaning);
     }
 }
 
@@ -121,7 +143,7 @@ int manual_write(const char *name, FILE *out)
         if (whole ? !strchr(c->name, ' ') : !strncmp(c->name, family, len) && c->name[len] == ' ')
             put_command(out, c);
     if (whole)
-        put_groups(out), put_streams(out);
+        put_groups(out), put_choices(out), put_counters(out);
     put_statuses(out);
     fprintf(out, ".SH SEE ALSO\n.BR %s (1)\n", whole ? "mezz\\-igvm" : "mezz");
     return 0;

@@ -175,8 +175,9 @@ static int open_files(struct run *run, struct err *err)
     const struct config *c = &run->config;
     if (c->dry_run)
         return 0;
-    if (c->counters && !(run->counters = fopen(c->counters, "we")))
-        return err_set(err, ERR_HOST, "--counters %s: %s", c->counters, strerror(errno));
+    const char *path = c->counters_group.path;
+    if (path && !(run->counters = fopen(path, "we")))
+        return err_set(err, ERR_HOST, "--counters %s: %s", path, strerror(errno));
     return c->perf_map ? perf_map_open(&run->perf_map, err) : 0;
 }
 

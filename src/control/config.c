@@ -48,13 +48,13 @@ const struct option config_table[] = {
         .meaning = "seccomp and Landlock around the running machine"),
     ROW(cpu_engine, .key = "cpu-engine", .kind = OPTION_CHOICE, .initial = "auto", .choices = cpu_engine_names, .value_name = "auto|interpret|translate",
         .meaning = "how backend soft runs guest code: translated where the host lets it, never, or not without"),
-    ROW(counters, .key = "counters", .kind = OPTION_STRING, .value_name = "F",
-        .meaning = "at the end of the run write what the CPUs counted, as JSON: translations, ways out of them, their size"),
+    ROW(counters, .key = "counters", .kind = OPTION_STRING, .value_name = "F[,tlb=on]",
+        .meaning = "at the end of the run write what the CPUs counted, as JSON (mezz help counters)"),
     ROW(perf_map, .key = "perf-map", .kind = OPTION_BOOL, .initial = "off",
         .meaning = "name translated code for perf(1) and gdb in /tmp/perf-PID.map"),
     ROW(cpu_check, .key = "cpu-check", .kind = OPTION_CHOICE, .initial = "off", .choices = cpu_check_names, .value_name = "off|verify|lockstep|soak",
         .meaning = "backend soft: verify proves of translated code that it reaches only what it may; for tests, "
-            "lockstep interprets it too and compares (50 times slower), soak flushes at random (5 times)"),
+            "lockstep interprets it too and compares (50 times slower), soak flushes at random (mezz help cpu-check)"),
     ROW(irqchip, .key = "irqchip", .kind = OPTION_CHOICE, .initial = "auto", .choices = irqchip_names, .value_name = "auto|none|cpu|full",
         .meaning = "interrupt controllers to take from the backend; none: our own local APIC"),
     ROW(executor, .key = "executor", .kind = OPTION_CHOICE, .initial = "main", .choices = executor_names, .value_name = "main|thread|vcpu",
@@ -102,26 +102,57 @@ static const struct option net_table[] = {
         .meaning = "name in messages (default net0, net1, ...)"},
     OPTION_END,
 };
+static const struct option counters_table[] = {
+    {.key = "path", .kind = OPTION_STRING, .offset = offsetof(struct config_counters, path), .required = true, .value_name = "F",
+        .meaning = "file to write"},
+    {.key = "tlb", .kind = OPTION_BOOL, .offset = offsetof(struct config_counters, tlb), .initial = "off", .value_name = "on|off",
+        .meaning = "count how often translated code finds an address in its TLB, too: one instruction more for each look-up"},
+    OPTION_END,
+};
 const struct config_group config_groups[] = {
     {"cpus", "boot", cpus_table, "Virtual CPUs.", "--cpus 4 --cpus 2,enable=avx512"},
     {"memory", "size", memory_table, "Guest memory.", "--memory 2G"},
     {"disk", NULL, disk_table, "A virtio block device over a raw image.", "--disk path=debian.img --disk path=seed.iso,readonly=on"},
     {"net", "kind", net_table, "A virtio network card.", "--net user,hostfwd=tcp:127.0.0.1:2222-:22"},
+    {"counters", "path", counters_table, "What the CPUs of backend soft count, written as JSON at the end of the run.", "--counters boot.json --counters boot.json,tlb=on"},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-const struct config_value config_stream_values[] = {
+static const struct config_value stream_values[] = {
     {"stdio", "the terminal, or standard input and output (tty is the same)"},
     {"off", "nowhere (null is the same)"},
     {"file=F", "output into file F; no input"},
     {"socket=F", "a Unix socket at F, one client at a time; without one, output is lost"},
     {NULL, NULL},
 };
-const struct config_stream config_streams[] = {
-    {"serial", "Where the serial port COM1 goes (default stdio).", "--serial socket=com1 --console stdio"},
+static const struct config_value cpu_engine_values[] = {
+    {"auto", "translate code that runs often into the host's own, where the host lets mezz have executable memory (x86-64 Linux); elsewhere say why not, once, "
+        "and interpret"},
+    {"interpret", "instruction by instruction: the reference, which says what is right, and the only engine on other hosts. A Linux boot to a shell takes four times "
+        "as much of the processor's time, what computes more"},
+    {"translate", "as auto, but end with status 4 where nothing can be translated: for measurements, and for whoever relies on the speed"},
+    {NULL, NULL},
+};
+static const struct config_value cpu_check_values[] = {
+    {"off", "nothing, for everyday use: translated code reaches guest memory through the same table of pages either way"},
+    {"verify", "each translation is proved, before it may run, to reach no memory but the guest's pages and its own vCPU's state, and to jump nowhere else. One that "
+        "cannot be proved is left to the interpreter and counted (refused_by_verifier in mezz help counters), and the guest goes on. It costs time when code is "
+        "translated, not when it runs: a fifth of a Linux boot to a shell, little of what runs long. For guests from strangers"},
+    {"lockstep", "the interpreter does again what each run of translated code did, and registers and stores are compared; the machine ends at the first difference "
+        "and says at which instruction. Some fifty times slower, while the guest's clock is the host's. For a guest that goes wrong with --cpu-engine translate and not "
+        "with interpret; best with one vCPU, since other vCPUs' stores look like differences"},
+    {"soak", "translations, decoded code and links are dropped, and interrupts looked for, at random moments, which no guest should notice. Five to ten times slower. "
+        "For tests of mezz itself"},
+    {NULL, NULL},
+};
+const struct config_choice config_choices[] = {
+    {"serial", "Where the serial port COM1 goes (default stdio).", "--serial socket=com1 --console stdio", stream_values},
     {"console", "Where the virtio console goes (default off). The guest's kernel command line wants console=hvc0 for its messages.",
-        "--console stdio --serial off --cmdline console=hvc0"},
-    {NULL, NULL, NULL},
+        "--console stdio --serial off --cmdline console=hvc0", stream_values},
+    {"cpu-engine", "How backend soft runs guest code (default auto). Others run it on the processor.", "--backend soft --cpu-engine interpret", cpu_engine_values},
+    {"cpu-check", "What backend soft checks of code that it translates (default off). What was checked is in --counters.",
+        "--backend soft --cpu-check verify --counters checked.json", cpu_check_values},
+    {NULL, NULL, NULL, NULL},
 };
 
 const struct config_group *config_group_find(const char *name)
@@ -145,6 +176,7 @@ void config_free(struct config *c)
     for (size_t i = 0; i < MACHINE_NETS_MAX; i++)
         options_free(net_table, &c->net_groups[i]);
     options_free(cpus_table, &c->cpus_group);
+    options_free(counters_table, &c->counters_group);
     options_free(config_table, c);
 }
 
@@ -185,6 +217,8 @@ int config_resolve(struct config *c, struct err *err)
     int r = parse_group("cpus", &c->cpus_group, c->cpus, err);
     if (!r)
         r = parse_group("memory", &c->memory_group, c->memory, err);
+    if (!r && c->counters)
+        r = parse_group("counters", &c->counters_group, c->counters, err);
     if (!r)
         r = parse_stream("--serial", &c->serial_stream, c->serial, err);
     if (!r)
@@ -207,7 +241,7 @@ void config_to_machine(const struct config *c, struct machine_config *out)
         .cmdline = c->cmdline ? c->cmdline : c->igvm ? NULL : "console=ttyS0",
         .disk_count = c->disks.count, .net_count = c->nets.count, .serial = c->serial_stream, .console = c->console_stream,
         .exit_port = c->exit_port ? (int)c->exit_port : -1, .no_reboot = c->no_reboot, .test_device = c->test_device, .executor = c->executor,
-        .irqchip = c->irqchip, .cpu_engine = c->cpu_engine, .cpu_check = c->cpu_check, .counters = c->counters != NULL,
+        .irqchip = c->irqchip, .cpu_engine = c->cpu_engine, .cpu_check = c->cpu_check, .counters = c->counters != NULL, .count_tlb = c->counters_group.tlb,
         .sandbox = c->sandbox, .checkpoint_every = c->checkpoint_every, .checkpoint_seed = c->checkpoint_seed};
     for (size_t i = 0; i < c->disks.count; i++)
         out->disks[i] = (struct machine_disk_config){c->disk_groups[i].path, c->disk_groups[i].id, c->disk_groups[i].readonly};

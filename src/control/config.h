@@ -21,11 +21,14 @@ struct config_group {
     const char *summary, *example;
 };
 
-/* Where a serial port or the console may go: the values of an option that has no keys. */
+/* The values of an option that has no keys. */
 struct config_value { const char *value, *meaning; };
-struct config_stream { const char *name, *summary, *example; };
-extern const struct config_value config_stream_values[]; /* ends with a NULL value */
-extern const struct config_stream config_streams[];      /* "serial", "console"; ends with a NULL name */
+struct config_choice {
+    const char *name;                  /* "serial"                 */
+    const char *summary, *example;
+    const struct config_value *values; /* ends with a NULL value   */
+};
+extern const struct config_choice config_choices[]; /* serial, console, cpu-engine, cpu-check; ends with a NULL name */
 
 extern const struct option config_table[];            /* rows of mezz run; offsets into struct config */
 extern const struct config_group config_groups[];     /* ends with a NULL name                        */
@@ -41,6 +44,7 @@ struct config {
     /* parsed from the text above by config_resolve() */
     struct config_cpus { uint64_t boot; char *disable, *enable; } cpus_group;
     struct config_memory { uint64_t size; } memory_group;
+    struct config_counters { char *path; bool tlb; } counters_group;
     struct config_disk { char *path, *id; bool readonly; } disk_groups[MACHINE_DISKS_MAX];
     struct config_net { unsigned kind; char *id, *mac; struct option_list hostfwd; } net_groups[MACHINE_NETS_MAX];
     struct stream_config serial_stream, console_stream;

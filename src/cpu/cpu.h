@@ -276,6 +276,7 @@ struct cpu_vm {
     bool verify;                /* have translated code proved before it runs: verify.c                                    */
     const struct cpu_soak *soak; /* soak.h; NULL: nothing happens at random                                                 */
     bool lockstep;              /* compare what translated code does with what the interpreter does: lockstep.c */
+    bool count_tlb;             /* have translated code count what it finds in the fast TLB: an instruction for each look-up    */
     uint8_t hot;                /* runs of a block before it is translated; 0: BLOCK_HOT                                  */
     struct code_memory host_runner[256]; /* of translate/host_run.c, likewise */
     struct code_memory code[256]; /* of translators, by vCPU: outlives them, since a vCPU may be made anew where a sandbox allows no executable memory any more */

@@ -33,6 +33,8 @@ void engine_free(struct cpu *);
 void cpu_statistics_get(const struct cpu *, struct cpu_statistics *out);
 /* All that is counted of the vCPU (counters.c): writes at most `room` to out, answers how many there are. Thread rule as above. */
 size_t cpu_counters(const struct cpu *, struct hy_counter *out, size_t room);
+/* What they mean, one after the other: hy_counter_info(). Any thread. */
+const struct hy_counter_info *cpu_counter_info(size_t i);
 
 /* What block_key must be for the present mode: cpu_state_changed() sets it. Needs mode, flat, rights and state. The bits of vector instructions say that SSE,
  * and AVX, may be used as far as control registers decide that. In 64-bit mode SS says nothing: a kernel has a null one behind an exception and a flat one behind

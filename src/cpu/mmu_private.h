@@ -24,12 +24,15 @@ struct mmu_space {
     uint32_t fetch_generation;
 };
 
+/* walks: of page tables. space_switches: of address spaces by PCID; kept: of these, to one of which something was kept. */
+struct mmu_statistics { uint64_t walks, space_switches, space_switches_kept; };
+
 struct cpu_mmu {
     struct mmu_directory directories[MMU_DIRECTORIES];
     uint64_t generation;             /* of directories[]; every flush, of one page too, takes a new one; never 0 */
     uint64_t generations;            /* taken                                                             */
     struct mmu_space spaces[TLB_SPACES];
-    uint64_t switches, switches_kept; /* of address spaces by PCID; to what was kept of one               */
+    struct mmu_statistics statistics;
     struct mmu_gpa gpa[MMU_GPA_ENTRIES];
     /* Slots where a global translation [1], or another one [0], may be: rights * TLB_ENTRIES + index. A flush walks these only. */
     uint16_t filled[2][MMU_FILLED_MAX];

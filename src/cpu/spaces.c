@@ -52,14 +52,14 @@ static void space_leave(struct cpu *cpu, uint64_t cr3, const struct mmu_space *e
 {
     struct cpu_mmu *mmu = cpu->mmu;
     struct mmu_space *to = space_for(cpu, cr3, entered);
-    *to = (struct mmu_space){ cr3, ++mmu->switches, mmu->generation, cpu->fetch_generation };
+    *to = (struct mmu_space){ cr3, ++mmu->statistics.space_switches, mmu->generation, cpu->fetch_generation };
     translate_tlb_leave(cpu, number_of(cpu, to));
     mmu_drop_local(cpu);
 }
 
 static void space_enter(struct cpu *cpu, struct mmu_space *from)
 {
-    cpu->mmu->switches_kept++;
+    cpu->mmu->statistics.space_switches_kept++;
     cpu->mmu->generation = from->generation;
     translate_tlb_enter(cpu, number_of(cpu, from));
     engine_fetch_resume(cpu, from->fetch_generation);

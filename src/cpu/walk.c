@@ -258,6 +258,7 @@ void mmu_walk(struct cpu *cpu, unsigned rights, uint64_t linear, uint32_t access
         *out = (struct mmu_walk){ .gpa = linear & UINT32_MAX, .allowed = MEM_R | MEM_W | MEM_X, .dirty = true };
         return;
     }
+    cpu->mmu->statistics.walks++;
     struct walker w = { .cpu = cpu, .rights = rights, .linear = linear, .access = access };
     for (unsigned i = 0; i < WALK_TRIES; i++) {
         if (walk_once(&w, out))

@@ -258,6 +258,14 @@ hy_err hy_window(hy_cpu *cpu, unsigned mask)
 
 /* ---- counters ------------------------------------------------------------------------------------------------------------------------------------------- */
 
+const struct hy_counter_info *hy_counter_info(const char *backend, size_t i)
+{
+    for (size_t b = 0; backend && hy_backends[b]; b++)
+        if (!strcmp(hy_backends[b]->name, backend))
+            return hy_backends[b]->counter_info ? hy_backends[b]->counter_info(i) : NULL;
+    return NULL;
+}
+
 hy_err hy_counters(hy_cpu *cpu, struct hy_counter *out, size_t *n)
 {
     hy_err err = cpu_begin(cpu, "hy_counters");

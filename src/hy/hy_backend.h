@@ -80,6 +80,7 @@ struct hy_backend {
     hy_err (*load)(hyb_vm *, hyb_cpu *, int what, const void *, size_t);
     hy_err (*counters)(hyb_cpu *, struct hy_counter *, size_t *); /* NULL: none                          */
     intptr_t (*native)(hyb_vm *, hyb_cpu *);
+    const struct hy_counter_info *(*counter_info)(size_t i); /* the i-th, NULL: no more; is NULL where counters is */
 };
 
 extern const struct hy_backend *const hy_backends[]; /* in the order of automatic choice, NULL at the end */

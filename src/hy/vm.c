@@ -24,7 +24,8 @@ static hy_err cfg_check(const hy *h, const struct hy_vm_cfg *cfg)
         return HY_FAIL(HY_E_RANGE, "hy_vm_new", "more CPUs than this backend can run");
     if (cfg->gpa_bits > caps->gpa_bits)
         return HY_FAIL(HY_E_RANGE, "hy_vm_new", "guest-physical addresses wider than this backend's");
-    if (cfg->flags & ~(uint32_t)(HY_VM_NEST | HY_VM_INTERPRET | HY_VM_TRANSLATE | HY_VM_EAGER | HY_VM_LOCKSTEP | HY_VM_VERIFY | HY_VM_SOAK))
+    if (cfg->flags & ~(uint32_t)(HY_VM_NEST | HY_VM_INTERPRET | HY_VM_TRANSLATE | HY_VM_EAGER | HY_VM_LOCKSTEP | HY_VM_VERIFY | HY_VM_SOAK |
+                                  HY_VM_COUNT_TLB))
         return HY_FAIL(HY_E_INVAL, "hy_vm_new", "an unknown flag");
     if (cfg->code_map < 0 || cfg->reserved)
         return HY_FAIL(HY_E_INVAL, "hy_vm_new", "code_map is no descriptor, or reserved is not 0");

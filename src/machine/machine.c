@@ -137,7 +137,8 @@ static int machine_open(struct machine *m, struct err *err)
         return err->code;
     static const uint32_t engine_flags[] = {0, HY_VM_INTERPRET, HY_VM_TRANSLATE};
     static const uint32_t check_flags[] = {0, HY_VM_VERIFY, HY_VM_LOCKSTEP, HY_VM_SOAK};
-    struct hy_vm_cfg cfg = {.size = sizeof cfg, .irq = m->irq, .flags = engine_flags[m->config.cpu_engine] | check_flags[m->config.cpu_check], .cpus = m->config.cpus,
+    struct hy_vm_cfg cfg = {.size = sizeof cfg, .irq = m->irq, .flags = engine_flags[m->config.cpu_engine] | check_flags[m->config.cpu_check] |
+                                (m->config.count_tlb ? HY_VM_COUNT_TLB : 0), .cpus = m->config.cpus,
                             .code_map = m->config.code_map};
     e = hy_vm_new(m->hy, &cfg, &m->vm);
     return e == HY_OK ? 0 : machine_hy_error(e, "making a VM", err);

@@ -57,6 +57,7 @@ struct machine_config {
     enum machine_executor executor;
     enum machine_irqchip irqchip;
     enum machine_cpu_engine cpu_engine;
+    bool count_tlb;                  /* count look-ups of translated code's TLB, too: HY_VM_COUNT_TLB */
     bool counters;                   /* keep what the vCPUs counted, for machine_counters()   */
     int code_map;                    /* hy_vm_cfg.code_map; 0: none                           */
     enum machine_cpu_check cpu_check;

@@ -45,6 +45,7 @@ void guest_make_soaked(struct guest *g, unsigned cpus, unsigned mode, const stru
     g->vm.interpret = engine && !strcmp(engine, "interpret");
     g->vm.lockstep = engine && !strcmp(engine, "lockstep");
     g->vm.verify = engine && strcmp(engine, "interpret") != 0;
+    g->vm.count_tlb = getenv("CPU_COUNT_TLB");
     g->vm.hot = g->vm.lockstep || (engine && !strcmp(engine, "translate"));
     for (unsigned i = 0; i < cpus; i++) {
         check(!cpu_new(&g->vm, i, &g->vm.cpus[i], &err));

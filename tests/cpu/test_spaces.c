@@ -73,8 +73,8 @@ static void each_space_has_its_memory(void **state)
     assert_int_equal(cpu->state.gpr[REG_RBX], 100000);
     assert_int_equal(load_le64(g.bytes + FRAME + 8), 100);
     assert_int_equal(load_le64(g.bytes + FRAME + PAGE + 8), 100);
-    assert_int_equal(cpu->mmu->switches, 200);
-    assert_int_equal(cpu->mmu->switches_kept, 199);
+    assert_int_equal(cpu->mmu->statistics.space_switches, 200);
+    assert_int_equal(cpu->mmu->statistics.space_switches_kept, 199);
     guest_free(&g);
 }
 

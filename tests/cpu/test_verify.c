@@ -177,6 +177,30 @@ static void wrong_operands_are_found(void **state)
     assert_null(verify(r));
 }
 
+static bool is_count(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_INC && in->has_mem && in->base == INSN_NO_REG; }
+
+/* With CPU_COUNT_TLB: nothing but INC reaches the counter, which reaches nothing else, where it is wanted. */
+static void wrong_counts_are_found(void **state)
+{
+    struct rig *r = *state;
+    struct insn in;
+    if (!r->start || !r->g.vm.count_tlb)
+        skip();
+    uint8_t *at = find(r, is_count, &in), address[4];
+    assert_int_equal(in.disp, (int32_t)(intptr_t)&r->c.cpu->translate.tlb_hits);
+    store_le32(address, (uint32_t)in.disp + 1);
+    assert_true(finds(r, at + in.disp_off, address, 4));
+    assert_true(finds(r, at + in.modrm_off, (uint8_t[]){ (uint8_t)(in.modrm ^ 8) }, 1)); /* DEC */
+    assert_true(finds(r, at, (uint8_t[]){ 0x40 }, 1)); /* 32 bits */
+    at = find(r, is_own_store, &in);
+    store_le32(address, (uint32_t)(uintptr_t)&r->c.cpu->translate.tlb_hits);
+    assert_true(finds(r, at + in.disp_off, address, 4));
+    r->g.vm.count_tlb = false;
+    assert_non_null(verify(r));
+    r->g.vm.count_tlb = true;
+    assert_null(verify(r));
+}
+
 static void stores_by_loads_entries_are_found(void **state)
 {
     const struct rig *r = *state;
@@ -332,7 +356,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_code_is_proved), cmocka_unit_test(missing_checks_are_found), cmocka_unit_test(wrong_operands_are_found),
         cmocka_unit_test(stores_by_loads_entries_are_found), cmocka_unit_test(wrong_ways_are_found), cmocka_unit_test(foreign_instructions_are_found),
-        cmocka_unit_test(broken_small_code_is_found), cmocka_unit_test(broken_returns_are_found),
+        cmocka_unit_test(broken_small_code_is_found), cmocka_unit_test(wrong_counts_are_found), cmocka_unit_test(broken_returns_are_found),
     };
     return cmocka_run_group_tests_name("verify", tests, make, unmake);
 }

@@ -357,6 +357,8 @@ static void counters_count(struct rig *rig)
     run_to_end(g->cpu);
     CHECK(counter_get(g->cpu, "general", "CPUID") == 1);
     CHECK(counter_get(g->cpu, "interpreter", "exits") >= 1);
+    CHECK(hy_counter_info(hy_name(rig->h), 0) && *hy_counter_info(hy_name(rig->h), 0)->meaning);
+    CHECK(!hy_counter_info("nonsense", 0) && !hy_counter_info(NULL, 0) && !hy_counter_info(hy_name(rig->h), SIZE_MAX));
     if (rig->flags & HY_VM_TRANSLATE)
         CHECK(counter_get(g->cpu, "translator", "translations") && counter_get(g->cpu, "translator", "host_bytes"));
     else if (rig->flags & HY_VM_INTERPRET)

@@ -88,6 +88,12 @@ static void emit_alignment(struct compile *c, int base, int32_t disp, unsigned s
     stub_new(c, emit_jump_if(e, CC_NE), site_new(c, SITE_INTERPRET));
 }
 
+void tlb_emit_hit(struct emit *e, struct cpu *cpu)
+{
+    if (cpu->vm->count_tlb)
+        emit_op_memory(e, true, 0xff, 0, at_absolute(&cpu->translate.tlb_hits)); /* INC */
+}
+
 /* After flags_clobber(): looks the range up. SCRATCH_2 becomes its addend. */
 static void emit_lookup(struct compile *c, uint8_t *retry, const struct range *r)
 {
@@ -109,6 +115,7 @@ static void emit_lookup(struct compile *c, uint8_t *retry, const struct range *r
     emit_op_memory(e, true, 0x3b, SCRATCH_0, at_base(SCRATCH_2, (int32_t)(intptr_t)(r->write ? &tlb->write_tag : &tlb->read_tag)));
     miss_stub(c, retry, r);
     emit_load(e, SCRATCH_2, at_base(SCRATCH_2, (int32_t)(intptr_t)&tlb->addend));
+    tlb_emit_hit(e, c->cpu);
 }
 _Static_assert(sizeof(struct fast_tlb) == 1 << 5, "emit_lookup() scales by 32");
 

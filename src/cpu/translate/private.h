@@ -203,6 +203,8 @@ void shared_emit(struct cpu *);
 void flags_emit_save(struct emit *, struct cpu *);
 void flags_emit_load(struct emit *, const uint64_t *from); /* into RFLAGS, through RAX */
 void flags_emit_restore(struct emit *, struct cpu *);
+/* access.c: counts a look-up that found its entry, if the VM wants that. Changes flags. */
+void tlb_emit_hit(struct emit *, struct cpu *);
 /* flags.c: what a recipe says, after translated code was left. */
 uint32_t flags_of_recipe(struct cpu *, const struct recipe *);
 

@@ -63,6 +63,7 @@ static void emit_lookup(struct shared *s, unsigned size)
     emit_op_memory(e, true, 0x3b, SCRATCH_0, at_base(SCRATCH_2, (int32_t)(intptr_t)(s->write ? &tlb->write_tag : &tlb->read_tag)));
     exit_if(s, CC_NE);
     emit_load(e, SCRATCH_2, at_base(SCRATCH_2, (int32_t)(intptr_t)&tlb->addend));
+    tlb_emit_hit(e, s->cpu);
 }
 
 static struct shared shared_begin(struct cpu *cpu, unsigned set, bool write, bool keeps)

@@ -49,6 +49,7 @@ struct translate_state {
     int32_t samples;        /* look-ups and polls of small translations until one is looked at        */
     uint32_t zmm_live;      /* vectors_live, and AVX-512's registers are there too: the guest has it in XCR0 */
     uint32_t vectors_live;  /* enum live: what of the guest's is in the host's, besides the general registers */
+    uint64_t tlb_hits;      /* with cpu_vm.count_tlb: look-ups that found their entry                 */
     _Alignas(16) uint8_t x87_image[512]; /* FXSAVE's: the x87 on its way                                */
     struct fast_tlb tlb[FAST_TLB_SETS][FAST_TLB_ENTRIES];
     struct fast_jump jumps[FAST_JUMP_ENTRIES];

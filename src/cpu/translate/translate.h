@@ -29,6 +29,7 @@ struct translate_statistics {
     uint64_t links;                                                  /* of one translation to another               */
     uint64_t verified, refused;                                      /* by the verifier (refused: 0 unless the translator is wrong) */
     const char *refusal;                                             /* the last reason for that                    */
+    uint64_t lookups;                                                /* in the fast TLB; 0 without cpu_vm.count_tlb */
     uint64_t misses, fills;                                          /* of the fast TLB; of these, filled           */
     uint64_t left_jump, left_request, left_interpret;                /* ways out: to code not yet linked; for a request; for E0 to do one */
 };

@@ -116,6 +116,8 @@ void translate_statistics_get(const struct cpu *cpu, struct translate_statistics
         return;
     *out = cpu->translator->statistics;
     out->cache_bytes = regions_bytes(cpu->translator);
+    if (cpu->vm->count_tlb) /* what was filled was looked up again, and then a hit */
+        out->lookups = cpu->translate.tlb_hits + out->misses - out->fills;
 }
 
 static void jumps_clear(struct cpu *cpu)

@@ -140,6 +140,13 @@ static bool is_inside(uint64_t address, unsigned size, const void *field, size_t
     uint64_t first = (uintptr_t)field;
     return address >= first && address + size <= first + field_size;
 }
+/* Whether one of the bytes is the field's. */
+static bool meets(uint64_t address, unsigned size, const void *field, size_t field_size)
+{
+    uint64_t first = (uintptr_t)field;
+    return address < first + field_size && address + size > first;
+}
+#define MEETS(field) meets(address, size, &(field), sizeof(field))
 #define IS_IN(field) is_inside(address, size, &(field), sizeof(field))
 
 static bool may_read(const struct cpu *cpu, uint64_t address, unsigned size)
@@ -151,9 +158,8 @@ static bool may_read(const struct cpu *cpu, uint64_t address, unsigned size)
 static bool may_write(const struct cpu *cpu, uint64_t address, unsigned size)
 {
     const struct translate_state *t = &cpu->translate;
-    if (IS_IN(t->host_stack) || IS_IN(t->kernel_tag) || IS_IN(t->site) || IS_IN(t->left_at) || IS_IN(t->host_flags) || IS_IN(t->host_mxcsr) || IS_IN(t->vectors_live) ||
-        IS_IN(t->zmm_live) ||
-        IS_IN(t->x87_image) || IS_IN(t->samples) || IS_IN(t->pushed) || IS_IN(t->kept_rax))
+    if (MEETS(t->host_stack) || MEETS(t->kernel_tag) || MEETS(t->site) || MEETS(t->left_at) || MEETS(t->host_flags) || MEETS(t->host_mxcsr) || MEETS(t->vectors_live) ||
+        MEETS(t->zmm_live) || MEETS(t->x87_image) || MEETS(t->tlb_hits) || MEETS(t->samples) || MEETS(t->pushed) || MEETS(t->kept_rax))
         return false;
     const struct cpu_state *s = &cpu->state;
     if (IS_IN(s->rflags) || IS_IN(s->cpl) || IS_IN(s->nmi_blocked) || IS_IN(s->seg[SEG_CS]) || IS_IN(s->seg[SEG_SS]) || IS_IN(s->seg[SEG_FS].base) ||
@@ -177,6 +183,12 @@ static bool is_mode(const struct cpu *cpu, const struct insn *in, uint64_t addre
     return o->size == 4 && (address == (uintptr_t)&cpu->block_key || address == (uintptr_t)&cpu->translate.kernel_tag + 4);
 }
 
+/* What tlb_emit_hit() of access.c counts: by INC alone, and where it is to be counted. */
+static bool is_count(const struct cpu *cpu, const struct insn *in, uint64_t address)
+{
+    return cpu->vm->count_tlb && in->op == OP_INC && in->opnd[0].size == 8 && address == (uintptr_t)&cpu->translate.tlb_hits;
+}
+
 static const struct insn_opnd *memory_of(const struct insn *in)
 {
     for (unsigned i = 0; i < in->nopnd; i++)
@@ -196,7 +208,7 @@ static bool is_written(const struct insn *in, const struct insn_opnd *o)
 static void check_absolute(struct verify *v, const struct insn *in, const struct insn_opnd *o)
 {
     uint64_t address = (uint64_t)(int64_t)in->disp;
-    if (is_written(in, o) ? !may_write(v->cpu, address, o->size) && !is_mode(v->cpu, in, address) : !may_read(v->cpu, address, o->size))
+    if (is_written(in, o) ? !may_write(v->cpu, address, o->size) && !is_mode(v->cpu, in, address) && !is_count(v->cpu, in, address) : !may_read(v->cpu, address, o->size))
         refuse(v, "an absolute operand outside what translated code may use");
     if (is_written(in, o))
         saved_drop(v, address, o->size);

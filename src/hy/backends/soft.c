@@ -192,6 +192,7 @@ static hy_err soft_vm_new(hyb *b, const struct hy_vm_cfg *cfg, struct mem_map *m
     vm->vm.hot = cfg->flags & HY_VM_EAGER ? 1 : 0;
     vm->vm.code_map = cfg->code_map;
     vm->vm.verify = (cfg->flags & HY_VM_VERIFY) != 0;
+    vm->vm.count_tlb = (cfg->flags & HY_VM_COUNT_TLB) != 0;
     vm->vm.soak = cfg->flags & HY_VM_SOAK ? &soak : NULL;
     vm->vm.lockstep = (cfg->flags & HY_VM_LOCKSTEP) != 0;
     vm->must_translate = (cfg->flags & (HY_VM_TRANSLATE | HY_VM_LOCKSTEP)) != 0;
@@ -591,5 +592,5 @@ const struct hy_backend hy_backend_soft = {
     .open = soft_open, .close = soft_close, .caps = soft_caps, .cpuid_host = soft_cpuid_host, .msr_host = soft_msr_host, .engine = soft_engine,
     .vm_new = soft_vm_new, .vm_free = soft_vm_free, .trap = soft_trap, .msi = soft_msi, .clock = soft_clock,
     .cpu_new = soft_cpu_new, .cpu_free = soft_cpu_free, .get = soft_get, .set = soft_set, .enter = soft_enter, .finish = soft_finish, .kick = soft_kick,
-    .inject = soft_inject, .window = soft_window, .save = soft_save, .load = soft_load, .counters = soft_counters,
+    .inject = soft_inject, .window = soft_window, .save = soft_save, .load = soft_load, .counters = soft_counters, .counter_info = cpu_counter_info,
 };
