@@ -50,9 +50,8 @@ struct uop {
 
 /* Follows a branch's micro-operation. Exits: 0 falls through, 1 is taken. */
 struct chain {
-    const struct uop *to[2];
-    uint32_t generation[2]; /* of the fetch translations it holds for ...  */
-    uint32_t mask[2];       /* ... as far as it matters: 0 when it stays in the page, ~FETCH_LOCAL to a global page */
+    const struct uop *to[2]; /* in the same page; NULL: not known */
+    uint64_t crosses[2];     /* 1: it leads elsewhere, to what the jump cache has at that address: the page may be shown at two addresses, with others behind it */
 };
 _Static_assert(sizeof(struct uop) == 32 && sizeof(struct chain) == 32, "chains live among micro-operations");
 

@@ -263,7 +263,7 @@ void engine_fetch_page_changed(struct cpu *cpu, uint64_t linear)
 static bool is_shared(const struct cpu *cpu, const struct block *b) { return (const void *)b != cpu->engine->one; }
 
 /* Joins the exit that was just taken, and a dead block just entered, to what they lead to. */
-static void link_to(struct cpu *cpu, const struct block *b, uint32_t mask)
+static void link_to(struct cpu *cpu, const struct block *b)
 {
     struct cpu_engine *engine = cpu->engine;
     if (engine->dead_from && !b->second)
@@ -274,9 +274,8 @@ static void link_to(struct cpu *cpu, const struct block *b, uint32_t mask)
         unsigned which = engine->link_exit;
         uint32_t at = from->start + (uint32_t)(which ? u->disp : u->offset + u->length);
         bool stays = from->page == b->page && at < MEM_PAGE_SIZE && !b->second && !from->second;
-        engine->link_from->to[which] = b->uops;
-        engine->link_from->generation[which] = cpu->fetch_generation;
-        engine->link_from->mask[which] = stays ? 0 : mask;
+        engine->link_from->to[which] = stays ? b->uops : NULL;
+        engine->link_from->crosses[which] = !stays;
     }
 }
 
@@ -311,7 +310,7 @@ static const struct uop *block_at_rip(struct cpu *cpu)
         }
         *entry = (struct jump_entry){ cpu->state.rip, cpu->fetch_tag, jump_mask(cpu, b), b->uops };
     }
-    link_to(cpu, b, (uint32_t)entry->mask);
+    link_to(cpu, b);
     engine->link_from = NULL;
     engine->dead_from = NULL;
     return b->uops;

@@ -28,7 +28,6 @@ uop_fn uop_slow;                                               /* decode again, 
 void uop_miss(struct cpu *, const struct uop *, uint64_t linear, uint32_t access);
 /* The instruction is done; its store of `len` bytes at `linear` found the page's flags set. */
 void uop_noticed(struct cpu *, const struct uop *, uint64_t linear, size_t len);
-extern const struct uop uop_unlinked;
 
 /* ---- registers by byte offset ---------------------------------------------------------------------------------------------------------------------- */
 
@@ -128,8 +127,9 @@ ALWAYS_INLINE void host_write(uintptr_t at, unsigned bits, uint64_t value)
         struct chain *chain_ = (struct chain *)(uintptr_t)(chain_slot);                                                \
         const struct uop *to_ = chain_->to[which];                                                                     \
         cpu->state.rip += (uint64_t)(int64_t)(delta);                                                                  \
-        if (ENGINE_CHAINS && likely(!((chain_->generation[which] ^ cpu->fetch_generation) & chain_->mask[which])) &&   \
-            likely(!engine_requested(cpu)))                                                                            \
+        if (chain_->crosses[which])                                                                                    \
+            JUMP_GO();                                                                                                 \
+        if (ENGINE_CHAINS && likely(to_ != NULL) && likely(!engine_requested(cpu)))                                    \
             return to_->fn(cpu, to_);                                                                                  \
         cpu->engine->link_from = chain_;                                                                               \
         cpu->engine->link_exit = (which);                                                                              \

@@ -4,11 +4,9 @@
 #include "cpu/translate/lockstep.h"
 #include "cpu/translate/translate.h"
 
-const struct uop uop_unlinked = { .fn = uop_leave };
-
 void chain_clear(struct chain *chain)
 {
-    *chain = (struct chain){ .to = { &uop_unlinked, &uop_unlinked }, .mask = { UINT32_MAX, UINT32_MAX } };
+    *chain = (struct chain){ .to = { NULL, NULL } };
 }
 
 /* Back to the loop; state.rip is where to go on. */

@@ -188,6 +188,41 @@ static void invlpg_of_either_page_is_heard(void **state)
     check_invlpg(1);
 }
 
+/* ---- one page of code at two addresses of one space, with another page behind it at each ------------------------------------------------------------------------------- */
+
+/* The first page ends in an instruction over both; before that is a jump to the next page. */
+GUEST_PROGRAM(shown_page, "mov %rdx, %rdx; mov %rdx, %rdx; nop; jmp . + 0x100");
+#define CALLS_BOTH(name, skip) \
+    GUEST_PROGRAM(name, skip "mov $100, %ecx; 1: mov $0x801f80, %esi; call *%rsi; mov $0x811f80, %esi; call *%rsi;" \
+                             "mov $0x801ffe, %esi; call *%rsi; add %rax, %rbx; mov $0x811ffe, %esi; call *%rsi; add %rax, %rbx; dec %ecx; jnz 1b; hlt")
+CALLS_BOTH(calls_both, "");
+CALLS_BOTH(other_calls_both, "jmp . + 2;");
+
+static void check_shown_twice(const uint8_t *program, const uint8_t *end)
+{
+    struct guest g;
+    struct cpu *cpu = spaces_make(&g);
+    GUEST_PUT(&g, FRAME + 0xf80, shown_page);
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t behind = FRAME + (1 + i) * PAGE;
+        put_crossing(&g, FRAME, 1, behind, (uint8_t)i);
+        guest_put(&g, behind + (uint64_t)(shown_page_end - shown_page - 5) - 0x80 + 0x100, i ? "\x48\x81\xc3\0\0\1\0\xc3" : "\x48\x81\xc3\0\0\2\0\xc3" /* ADD RBX; RET */, 8);
+        map(&g, 0, CROSSING + i * 0x10000, FRAME | P | W | GLOBAL);
+        map(&g, 0, CROSSING + i * 0x10000 + PAGE, behind | P | W | GLOBAL);
+    }
+    guest_put(&g, GUEST_CODE, program, (size_t)(end - program));
+    assert_int_equal(guest_run(&g, 0), HY_EXIT_HALT);
+    assert_int_equal(cpu->state.gpr[REG_RBX], 100 * (0x30000 + 0x001 + 0x101));
+    guest_free(&g);
+}
+
+static void code_goes_on_where_it_is_shown(void **state)
+{
+    (void)state;
+    check_shown_twice(calls_both, calls_both_end);
+    check_shown_twice(other_calls_both, other_calls_both_end);
+}
+
 /* ---- CALL in the last bytes of the lower canonical half ------------------------------------------------------------------------------------------------------------------ */
 
 /* The last CALL's return address is not canonical. It is called many times, and then, for the first time, returned to. Programs differ by a block, since every other
@@ -254,7 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(groups_begin_at_a_displacement), cmocka_unit_test(page_numbers_are_addresses),
         cmocka_unit_test(code_goes_on_in_its_space), cmocka_unit_test(code_stops_to_be_global),
-        cmocka_unit_test(invlpg_of_either_page_is_heard),
+        cmocka_unit_test(invlpg_of_either_page_is_heard), cmocka_unit_test(code_goes_on_where_it_is_shown),
         cmocka_unit_test(ret_to_no_canonical_address_faults), cmocka_unit_test(string_in_a_loop_is_done_as_often),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

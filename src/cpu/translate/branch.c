@@ -2,7 +2,8 @@
 /* branch.c - control transfers: near jumps, calls and returns in 64-bit mode.
  *
  * A direct branch inside the page jumps straight to its target once that is translated. One to another page holds only while the code's translations stand, so it compares
- * the generation of these first (engine.h: FETCH_LOCAL), and moves translate_state.page. One that may close a loop looks at cpu.requests. An indirect branch looks its target
+ * the generation of these first (engine.h: FETCH_LOCAL), and moves translate_state.page, which it compares, too: the same page may be shown at two addresses, with another
+ * behind it at each. One that may close a loop looks at cpu.requests. An indirect branch looks its target
  * up in translate_state.jumps; when it is not there E0 does the branch, so nothing of the guest is changed before.
  * CALL and RET of large 64-bit user code are the host's (private.h: Returns). */
 #include "cpu/translate/compile.h"
@@ -59,6 +60,13 @@ static void emit_page_move(struct compile *c, int32_t target)
     emit_u32(c->e, (uint32_t)(target & ~(int32_t)0xfff));
 }
 
+void branch_compare_page(struct compile *c)
+{
+    emit_bytes(c->e, "\x49\xba", 2); /* MOV SCRATCH_0, imm64 */
+    emit_u64(c->e, 0);
+    emit_op_memory(c->e, true, 0x3b, SCRATCH_0, at_absolute(&c->cpu->translate.page)); /* CMP */
+}
+
 uint8_t *branch_compare_generation(struct compile *c)
 {
     const void *at = c->to->global ? (const void *)&c->cpu->translate.kernel_tag : &c->cpu->fetch_generation;
@@ -76,9 +84,12 @@ static void exit_to_page(struct compile *c, int32_t target)
     c->flags = FLAGS_SAVED;
     if (may_loop(c, target))
         emit_poll(c, target);
-    uint8_t *generation = branch_compare_generation(c);
+    branch_compare_page(c);
+    uint8_t *elsewhere = emit_jump_if(e, CC_NE), *generation = branch_compare_generation(c);
     uint32_t site = jump_site(c, emit_jump_if(e, CC_E), target); /* while not linked, to what follows */
     site_at(c, site)->patch_generation = patch_offset(c, generation);
+    if (!e->full)
+        emit_patch(elsewhere, e->at);
     site_leave(c, site);
 }
 

@@ -99,6 +99,8 @@ void copy_instruction(struct compile *);
 /* branch.c */
 bool branch_is_possible(const struct compile *, const struct insn *);
 void branch_instruction(struct compile *);
+/* translate_state.page with a constant, COMPARED_PAGE bytes before that of the comparison of the generation; a JNE is to be between them. Takes SCRATCH_0. */
+void branch_compare_page(struct compile *c);
 uint8_t *branch_compare_generation(struct compile *c); /* with a constant, at the place answered */
 /* Whether the block's last instruction is a conditional branch to its own start. */
 bool branch_is_loop(const struct compile *, const struct insn *);

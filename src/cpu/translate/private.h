@@ -52,6 +52,8 @@ enum {
     STRADDLES_MAX = 50,           /* ranges that crossed a page, until a block is compiled without groups */
 };
 
+enum { COMPARED_PAGE = 8 + 8 + 6 + 7 }; /* compile.h: the constant itself, CMP, JNE, and CMP up to the generation */
+
 /* Where the guest's arithmetic flags are. */
 enum flags_place {
     FLAGS_NATIVE, /* RFLAGS only                                             */

@@ -353,6 +353,13 @@ static uint32_t generation_of(const struct cpu *cpu, const struct translation *t
     return to->global ? (uint32_t)cpu->translate.kernel_tag : cpu->fetch_generation;
 }
 
+/* What the code at `place` compares: with the generation, and before it with the page that it comes to, or is on. */
+static void put_compared(uint8_t *place, uint32_t generation, uint64_t page)
+{
+    store_le32(place, generation);
+    store_le64(place - COMPARED_PAGE, page);
+}
+
 /* The site was left for `to`, which is about to run at state.rip. */
 static void site_link(struct cpu *cpu, struct site *site, struct translation *to)
 {
@@ -363,7 +370,7 @@ static void site_link(struct cpu *cpu, struct site *site, struct translation *to
     if (site->patch_generation) {
         if (from->global && !is_global(cpu, cpu->state.rip))
             return;
-        store_le32(code_at(t, site->patch_generation), generation_of(cpu, from));
+        put_compared(code_at(t, site->patch_generation), generation_of(cpu, from), cpu->state.rip & TLB_PAGE_MASK);
     } else if (from->block->page != to->block->page) {
         return;
     }
@@ -706,9 +713,9 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
         site_link(cpu, link, to);
     if (!number)
         jump_put(cpu, to);
-    if (to->generation)
-        store_le32(to->generation, generation_of(cpu, to));
     cpu->translate.page = cpu->state.rip - b->start;
+    if (to->generation)
+        put_compared(to->generation, generation_of(cpu, to), cpu->translate.page);
     cpu->translate.flags = cc_arith(cpu);
     t->statistics.entries++;
     const uint8_t *code = entry_of(to, number);

@@ -537,7 +537,7 @@ static void put_fuel(struct generator *g)
 /* To a function of the same kind of code. */
 static uint64_t function_address(const struct generator *g, unsigned number)
 {
-    uint64_t part = g->user ? (CODE_USER) : CODE_KERNEL;
+    uint64_t part = g->user ? (one_in(g->d, 4) ? CODE_GLOBAL : CODE_USER) : CODE_KERNEL;
     return part + g->p->function[number];
 }
 
@@ -675,7 +675,7 @@ static void put_pieces(struct program *p, struct dice *d)
         unsigned number = roll(d, FUNCTIONS);
         bool user = number < FUNCTIONS / 2;
         struct piece *piece = &p->piece[i];
-        uint64_t part = user ? (CODE_USER) : CODE_KERNEL;
+        uint64_t part = user ? (one_in(d, 4) ? CODE_GLOBAL : CODE_USER) : CODE_KERNEL;
         uint64_t stack = STACK_END - 64 - roll(d, 4) * 1000;
         if (one_in(d, 5))
             stack = DATA_PRIVATE + roll(d, 8) * 0x1000 + roll(d, 64);
