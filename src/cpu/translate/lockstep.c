@@ -8,9 +8,11 @@
  * E0's result, it was such a race. And so it was if memory has changed and translated code now gives something else than before, again and again: what E0 read in between
  * is gone by then.
  *
- * With several vCPUs the others stand still meanwhile, for what one of them stored between the two runs would be a difference.
+ * With several vCPUs the others stand still and sleep meanwhile (exclusive.c), for what one of them stored between the two runs would be a difference.
  *
  * Limits: a store that translated code forgets is seen only if it stores to the same page otherwise (tests/cpu/diff and fuzz_translate compare all memory).
+ * PUSHF, LAHF and others that read a flag which the SDM leaves undefined and the engines have in two ways are taken for a difference: on Intel hosts behind DIV and IDIV, which
+ * leave there what translated code compared; on others behind more.
  * What E0 does between entries is not compared, nor linked translations' way from one to the other, for there is none. Locking: owner's thread.
  */
 #include <inttypes.h>
