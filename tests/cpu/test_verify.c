@@ -218,6 +218,28 @@ static void stores_by_loads_entries_are_found(void **state)
     assert_true(finds(r, at + in.disp_off, address, 4));
 }
 
+static bool is_address(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_LEA && in->index == SCRATCH_2; }
+static bool is_update(const struct insn *in, const uint8_t *bytes) { (void)bytes; return in->op == OP_ADD && in->has_mem && in->base == SCRATCH_2; }
+
+/* The first range has an ADD to memory: an operand off a host address, which LEA made. */
+static void wrong_updates_are_found(void **state)
+{
+    const struct rig *r = *state;
+    struct insn in;
+    if (!r->start)
+        skip();
+    uint8_t *at = find(r, is_address, &in), *sib = at + in.modrm_off + 1;
+    assert_true(finds_nops(r, at, in.length));
+    assert_true(finds(r, sib, (uint8_t[]){ *sib | 0x40 }, 1)); /* scaled */
+    assert_true(finds(r, sib, (uint8_t[]){ *sib ^ 2 }, 1));    /* another register's address */
+    at = find(r, is_update, &in);
+    assert_int_equal(in.disp_len, 1);
+    assert_true(finds(r, at + in.disp_off, (uint8_t[]){ 127 }, 1)); /* beyond the range */
+    assert_true(finds(r, at + in.disp_off, (uint8_t[]){ 0x80 }, 1)); /* and before it */
+    assert_false(finds(r, at + in.disp_off, (uint8_t[]){ 8 }, 1));
+    assert_null(verify(r));
+}
+
 static void wrong_ways_are_found(void **state)
 {
     const struct rig *r = *state;
@@ -355,8 +377,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_code_is_proved), cmocka_unit_test(missing_checks_are_found), cmocka_unit_test(wrong_operands_are_found),
-        cmocka_unit_test(stores_by_loads_entries_are_found), cmocka_unit_test(wrong_ways_are_found), cmocka_unit_test(foreign_instructions_are_found),
-        cmocka_unit_test(broken_small_code_is_found), cmocka_unit_test(wrong_counts_are_found), cmocka_unit_test(broken_returns_are_found),
+        cmocka_unit_test(stores_by_loads_entries_are_found), cmocka_unit_test(wrong_updates_are_found), cmocka_unit_test(wrong_ways_are_found),
+        cmocka_unit_test(foreign_instructions_are_found), cmocka_unit_test(broken_small_code_is_found),
+        cmocka_unit_test(wrong_counts_are_found), cmocka_unit_test(broken_returns_are_found),
     };
     return cmocka_run_group_tests_name("verify", tests, make, unmake);
 }

@@ -169,10 +169,17 @@ static struct host_memory call_alone(struct compile *c, uint8_t *retry, int base
 
 /* ---- all ------------------------------------------------------------------------------------------------------------------------------------------------------------ */
 
+/* SCRATCH_2, an addend for `base`, becomes the host's address, for operands that are read and written: without index, processors (Intel's since Golden Cove) forward from
+ * the last store at once and not after 6 cycles. For others it does not pay that the address takes a cycle longer. */
+static void emit_host_address(struct compile *c, int base, int32_t disp) { emit_lea(c->e, SCRATCH_2, at_indexed(base, SCRATCH_2, 0, disp)); }
+
 static struct host_memory lookup_alone(struct compile *c, uint8_t *retry, int base, int32_t disp, unsigned size, bool write)
 {
     emit_lookup(c, retry, &(struct range){ base, disp, (int32_t)size, disp, write, (uint8_t)size, write });
-    return at_indexed(base, SCRATCH_2, 0, disp);
+    if (!write || !copy_updates_memory(&c->in))
+        return at_indexed(base, SCRATCH_2, 0, disp);
+    emit_host_address(c, base, 0);
+    return at_base(SCRATCH_2, disp);
 }
 
 /* Flags are ready for a look-up; whether shared code is to keep RFLAGS. */
@@ -197,6 +204,14 @@ static int emit_addend(struct compile *c, struct group *g)
     return reg;
 }
 
+/* Makes the addend of a group with updates a host address: that of its byte `origin`. */
+static void emit_origin(struct compile *c, const struct member *m, int base, int32_t disp)
+{
+    bool moved = disp != m->at; /* the register, since the group's first access */
+    m->group->origin = moved ? m->at : 0;
+    emit_host_address(c, base, moved ? disp : 0);
+}
+
 /* A member of a group that has more: the first looks the whole range up. */
 static struct host_memory lookup_group(struct compile *c, const struct member *m, int base, int32_t disp, unsigned size, bool write)
 {
@@ -209,11 +224,14 @@ static struct host_memory lookup_group(struct compile *c, const struct member *m
             call_range(c, c->e->at, &r, keeps);
         else
             emit_lookup(c, c->e->at, &r);
+        if (g->updates)
+            emit_origin(c, m, base, disp);
         emit_store(c->e, at_absolute(&c->cpu->translate.addends[g - c->groups]), SCRATCH_2);
         g->checked = true;
         c->held[1] = g;
     }
-    return at_indexed(base, emit_addend(c, g), 0, disp);
+    int addend = emit_addend(c, g);
+    return g->updates ? at_base(addend, m->at - g->origin) : at_indexed(base, addend, 0, disp);
 }
 
 static bool is_shared(const struct compile *c, const struct member *m) { return m->group && m->group->count > (c->small ? SMALL_GROUP : 1u); }
@@ -303,6 +321,11 @@ struct host_memory access_scratch(struct compile *c, uint8_t *retry, unsigned si
     access_scratch_changes(c, SCRATCH_1);
     access_scratch_changes(c, SCRATCH_2);
     return c->small ? call_alone(c, retry, SCRATCH_1, 0, size, false, false) : lookup_alone(c, retry, SCRATCH_1, 0, size, false);
+}
+
+void access_addend(struct compile *c, int base, unsigned size, bool write)
+{
+    emit_lookup(c, c->e->at, &(struct range){ base, 0, (int32_t)size, 0, write, (uint8_t)size, write });
 }
 
 struct host_memory access_bit_string(struct compile *c, const struct insn *in, bool write)

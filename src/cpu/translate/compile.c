@@ -163,10 +163,11 @@ static void emit_push(struct compile *c)
     }
     struct host_memory at = access_at(c, c->plans[c->u->number].stack, GUEST_RSP, -(int32_t)c->word, c->word, true);
     access_scratch_changes(c, SCRATCH_1);
-    if (at.index == SCRATCH_1 && o->kind != OPND_IMM) { /* which is wanted for the value */
+    int *scratch = at.index == NO_REGISTER ? &at.base : &at.index;
+    if (*scratch == SCRATCH_1 && o->kind != OPND_IMM) { /* which is wanted for the value */
         emit_move(e, SCRATCH_2, SCRATCH_1);
         access_scratch_changes(c, SCRATCH_2);
-        at.index = SCRATCH_2;
+        *scratch = SCRATCH_2;
     }
     if (o->kind == OPND_IMM) {
         emit_op_memory(e, compile_is_wide(c), 0xc7, 0, at);

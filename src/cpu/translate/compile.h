@@ -22,6 +22,8 @@ struct group {
     int32_t lo, hi;
     bool write;            /* one of them stores                                         */
     bool checked;          /* its addend is in translate_state.addends, and maybe held   */
+    bool updates;          /* one reads and writes: the addend becomes the host's address of byte `origin` */
+    int32_t origin;
     uint8_t aligned;       /* an access at `residue` modulo 16 was found aligned         */
     uint8_t residue;
 };
@@ -78,6 +80,8 @@ struct host_memory access_operand(struct compile *, const struct insn *, unsigne
 struct host_memory access_at(struct compile *, struct member, int base, int32_t disp, unsigned size, bool write);
 /* The same, read, at SCRATCH_1, which is ready since `retry`; flags are saved. */
 struct host_memory access_scratch(struct compile *, uint8_t *retry, unsigned size);
+/* SCRATCH_2 becomes the addend of `size` bytes at a guest register; flags are saved. */
+void access_addend(struct compile *, int base, unsigned size, bool write);
 /* The word of a bit string that holds the bit that opnd[1] says; leaves SCRATCH_0 free. */
 struct host_memory access_bit_string(struct compile *, const struct insn *, bool write);
 /* In a small translation: makes the flags ready for a call of shared code, and answers whether that is to keep RFLAGS. */
@@ -92,6 +96,7 @@ int register_of(unsigned guest);                     /* the host register, NO_RE
 struct host_memory register_slot(const struct compile *, unsigned guest);
 int register_read(struct compile *, unsigned guest, int scratch); /* the host register that holds it */
 unsigned copy_memory_size(const struct insn *, bool *write); /* of the ModRM operand   */
+bool copy_updates_memory(const struct insn *);               /* it is read and written */
 bool copy_has_feature(const struct compile *, const struct insn *); /* the host and the guest */
 bool copy_is_possible(const struct compile *, const struct insn *);
 void copy_instruction(struct compile *);

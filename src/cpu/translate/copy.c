@@ -127,6 +127,11 @@ unsigned copy_memory_size(const struct insn *in, bool *write)
     return i < in->nopnd && in->opnd[i].size ? in->opnd[i].size : 8;
 }
 
+bool copy_updates_memory(const struct insn *in)
+{
+    return in->has_mem && memory_operand(in) == 0 && operand_is_written(in, 0) && insn_op_flags(in->op) & OPF_READS_OPND0;
+}
+
 bool copy_is_possible(const struct compile *c, const struct insn *in)
 {
     if (is_vector(in) ? !vector_is_copied(in) : !integer_is_copied(in))

@@ -112,6 +112,8 @@ static void plan_instruction(struct planner *p, const struct insn *in, struct pl
     if (is_plain(p->c, in)) {
         unsigned size = copy_memory_size(in, &write);
         plan->operand = member_add(p, in->base, in->disp, size, write);
+        if (plan->operand.group)
+            plan->operand.group->updates |= copy_updates_memory(in);
     }
     if (in->op == OP_PUSH || in->op == OP_PUSHF || in->op == OP_CALL)
         plan->stack = member_add(p, REG_RSP, -word, p->c->word, true);

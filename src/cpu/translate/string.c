@@ -51,12 +51,11 @@ static void emit_round(struct compile *c)
     bool moves = in->op == OP_MOVS;
     unsigned shift = in->opsize == 8 ? 3 : in->opsize >> 1;
     const void *source = &c->cpu->translate.temporary;
-    const struct member alone = { NULL, 0 };
     if (moves) {
-        access_at(c, alone, RSI, 0, in->opsize, false);
+        access_addend(c, RSI, in->opsize, false);
         emit_store(e, at_absolute(source), SCRATCH_2);
     }
-    access_at(c, alone, RDI, 0, in->opsize, true);
+    access_addend(c, RDI, in->opsize, true);
     emit_room(e, SCRATCH_0, RDI);
     if (moves) {
         emit_room(e, SCRATCH_1, RSI);
@@ -82,7 +81,7 @@ static void emit_round(struct compile *c)
     emit_move(e, RCX, SCRATCH_1);
 }
 
-static void emit_string(struct compile *c)
+void string_instruction(struct compile *c)
 {
     struct emit *e = c->e;
     flags_register_changes(c, REG_RCX);
@@ -104,13 +103,4 @@ static void emit_string(struct compile *c)
         return;
     emit_patch(again, top);
     emit_patch(done, e->at);
-}
-
-/* Large in any translation: the addends are wanted. */
-void string_instruction(struct compile *c)
-{
-    bool small = c->small;
-    c->small = false;
-    emit_string(c);
-    c->small = small;
 }

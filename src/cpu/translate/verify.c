@@ -4,8 +4,8 @@
  * The code is decoded by the decoder that E0 uses, instruction by instruction from its start, and run on symbols: what each register holds is a symbol plus a constant (or
  * nothing that is known), until it becomes a page number, a slot of the fast TLB or, after the comparison with the slot's tag and a JNE away, the addend of a page for a range
  * of bytes behind a symbol. Proved are:
- *   - every memory operand is absolute in the fields of struct cpu that translated code may read, or write; or in the slot just computed; or symbol + constant + addend with
- *     all its bytes in the range that was compared, and with a tag for stores if it is stored to;
+ *   - every memory operand is absolute in the fields of struct cpu that translated code may read, or write; or in the slot just computed; or symbol + constant + addend, or what
+ *     LEA made of them, with all its bytes in the range that was compared, and with a tag for stores if it is stored to;
  *   - direct jumps lead to the first byte of an instruction of the same translation or to the thunk that leaves, the only calls lead to its other entry or to shared code, whose
  *     look-ups are of the block's rights, and an indirect jump goes to the code that translate_state.jumps names, after comparisons with its address and tag;
  *   - the host's stack is what private.h says: PUSH of SCRATCH_0, behind the OR that keeps RSP in the ring, is followed by a CALL before anything jumps but to
@@ -32,7 +32,7 @@ enum value_kind {
     VALUE_SLOT,    /* the slot of its page: offset in a set of the fast TLB   */
     VALUE_ADDEND,  /* host minus linear address, good for [lo, hi]; `write`: for stores too */
     VALUE_HOST,    /* symbol + addend                                         */
-    VALUE_OPERAND, /* host address of hi bytes, by shared code               */
+    VALUE_OPERAND, /* a host address, good for [lo, hi] from it               */
     VALUE_JUMP,    /* offset in translate_state.jumps                         */
 };
 
@@ -242,7 +242,7 @@ static void check_guest(struct verify *v, const struct insn *in, const struct in
 static void check_operand(struct verify *v, const struct insn *in, const struct insn_opnd *o)
 {
     const struct value *operand = &v->reg[in->base];
-    if (in->disp < 0 || in->disp + (int64_t)o->size > operand->hi)
+    if (in->disp < operand->lo || in->disp + (int64_t)o->size - 1 > operand->hi)
         refuse(v, "an operand outside the bytes that were looked up");
     else if (is_written(in, o) && !operand->write)
         refuse(v, "a store by an entry for loads");
@@ -313,12 +313,9 @@ static void write_implicit(struct verify *v, const struct insn *in)
 {
     switch (in->op) {
     case OP_MUL: case OP_IMUL: case OP_DIV: case OP_IDIV: case OP_CMPXCHG8B: case OP_CMPXCHG16B: case OP_CWD: case OP_CBW: case OP_CMPXCHG: case OP_LAHF:
+    case OP_RDTSC:
         if (in->op == OP_IMUL && in->nopnd > 1)
             return;
-        forget_register(v, INSN_RAX);
-        forget_register(v, INSN_RDX);
-        return;
-    case OP_RDTSC:
         forget_register(v, INSN_RAX);
         forget_register(v, INSN_RDX);
         return;
@@ -345,6 +342,17 @@ static void write_registers(struct verify *v, const struct insn *in)
 }
 
 static bool is_register_form(const struct insn *in, unsigned size) { return !in->has_mem && in->opnd[0].kind == OPND_GPR && in->opnd[0].size == size; }
+
+/* LEA of an address and the addend that is for it. */
+static bool write_operand(struct verify *v, const struct insn *in, struct value *r)
+{
+    const struct value *base = &v->reg[in->base], *a = &v->reg[in->index];
+    if (a->kind != VALUE_ADDEND || base->kind != VALUE_ADDRESS || a->symbol != base->symbol || in->scale)
+        return false;
+    int64_t at = base->lo + in->disp;
+    *r = (struct value){ .kind = VALUE_OPERAND, .write = a->write, .symbol = a->symbol, .lo = a->lo - at, .hi = a->hi - at };
+    return true;
+}
 
 /* The instructions that make addresses: MOV, LEA, ADD, SUB, SHR, AND, loads of what was saved and of addends. False: none of these. */
 static bool write_known(struct verify *v, const struct insn *in)
@@ -377,7 +385,11 @@ static bool write_known(struct verify *v, const struct insn *in)
         }
         return false;
     case OP_LEA:
-        if (to->size != 8 || in->asize != 8 || in->index != INSN_NO_REG || in->base >= 16 || v->reg[in->base].kind != VALUE_ADDRESS)
+        if (to->size != 8 || in->asize != 8 || in->base >= 16)
+            return false;
+        if (in->index != INSN_NO_REG)
+            return write_operand(v, in, r);
+        if (v->reg[in->base].kind != VALUE_ADDRESS)
             return false;
         *r = v->reg[in->base];
         r->lo += in->disp;
@@ -573,7 +585,7 @@ static bool call_lookup(struct verify *v, const uint8_t *code, unsigned write, u
         refuse(v, "a range that is none");
     forget_register(v, SCRATCH_0);
     v->reg[SCRATCH_2] = range ? (struct value){ .kind = VALUE_ADDEND, .write = write, .symbol = first.symbol, .lo = first.lo, .hi = last.lo }
-                              : (struct value){ .kind = VALUE_OPERAND, .write = write, .symbol = ++v->symbols, .hi = size };
+                              : (struct value){ .kind = VALUE_OPERAND, .write = write, .symbol = ++v->symbols, .hi = size - 1 };
     v->checked = false;
     forget_compared(v);
     return true;
@@ -686,8 +698,7 @@ static void check_branch(struct verify *v, const struct insn *in, uint32_t at)
 static void find_boundaries(struct verify *v)
 {
     struct insn in;
-    unsigned len;
-    for (uint32_t at = 0; at < v->size; at += len) {
+    for (uint32_t at = 0, len; at < v->size; at += len) {
         bit_put(v->boundary, at);
         len = decode_at(v, at, &in);
         if (!len) {
