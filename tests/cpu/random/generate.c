@@ -411,7 +411,7 @@ static void put_x87(struct generator *g)
     memory_begin(g, 4, 0, 0, &m);
     put(g, (unsigned)PICK(g->d, 0xd9, 0xdd));
     put_memory(g, 0, &m);
-    m.disp += 16;
+    m.disp = (int32_t)((uint32_t)m.disp + 16);
     memory_begin(g, 4, 0, 3, &m);
     put(g, (unsigned)PICK(g->d, 0xd9, 0xdd));
     put_memory(g, 3, &m);

@@ -24,6 +24,9 @@ static struct cpu_soak soak_of(struct dice *d)
     soak.one_entry = one_in(d, 6);
     soak.one_block = one_in(d, 10);
     soak.unlinked = one_in(d, 6);
+    soak.short_loops = one_in(d, 10);
+    soak.one_block_every = one_in(d, 8) ? 30 : 0;
+    soak.one_block_for = 20;
     return soak;
 }
 
@@ -95,6 +98,7 @@ int main(int argc, char **argv)
 {
     struct options o = options_of(argc, argv);
     uint64_t differ = 0;
+    setvbuf(stdout, NULL, _IOLBF, 0);
     for (uint64_t i = 0; i < o.programs; i++)
         differ += !check(o.seed + i, o.limit);
     printf("%llu programs from seed %llu on, %llu differ\n", (unsigned long long)o.programs, (unsigned long long)o.seed, (unsigned long long)differ);
