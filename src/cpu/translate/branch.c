@@ -60,19 +60,25 @@ static void emit_page_move(struct compile *c, int32_t target)
     emit_u32(c->e, (uint32_t)(target & ~(int32_t)0xfff));
 }
 
-void branch_compare_page(struct compile *c)
+uint8_t *branch_compare_place(struct compile *c)
 {
-    emit_bytes(c->e, "\x49\xba", 2); /* MOV SCRATCH_0, imm64 */
-    emit_u64(c->e, 0);
-    emit_op_memory(c->e, true, 0x3b, SCRATCH_0, at_absolute(&c->cpu->translate.page)); /* CMP */
-}
-
-uint8_t *branch_compare_generation(struct compile *c)
-{
+    struct emit *e = c->e;
     const void *at = c->to->global ? (const void *)&c->cpu->translate.kernel_tag : &c->cpu->fetch_generation;
-    emit_op_memory(c->e, false, 0x81, 7, at_absolute(at)); /* CMP dword, imm32 */
-    emit_u32(c->e, 0);
-    return c->e->at - 4;
+    emit_bytes(e, "\x49\xba", 2); /* MOV SCRATCH_0, imm64 */
+    emit_u64(e, 0);
+    uint8_t *place = e->at - 8;
+    if (c->small) {
+        access_scratch_changes(c, SCRATCH_1);
+        emit_bytes(e, "\x41\xbb", 2); /* MOV SCRATCH_1, imm32 */
+        emit_u32(e, 0);
+        emit_call(e, c->t->shared.compare[c->to->global]);
+        return place;
+    }
+    emit_op_memory(e, true, 0x3b, SCRATCH_0, at_absolute(&c->cpu->translate.page)); /* CMP */
+    emit_bytes(e, "\x75\x0b", 2);                          /* JNE over the next */
+    emit_op_memory(e, false, 0x81, 7, at_absolute(at));     /* CMP dword, imm32 */
+    emit_u32(e, 0);
+    return place;
 }
 
 static void exit_to_page(struct compile *c, int32_t target)
@@ -84,12 +90,9 @@ static void exit_to_page(struct compile *c, int32_t target)
     c->flags = FLAGS_SAVED;
     if (may_loop(c, target))
         emit_poll(c, target);
-    branch_compare_page(c);
-    uint8_t *elsewhere = emit_jump_if(e, CC_NE), *generation = branch_compare_generation(c);
+    uint8_t *place = branch_compare_place(c);
     uint32_t site = jump_site(c, emit_jump_if(e, CC_E), target); /* while not linked, to what follows */
-    site_at(c, site)->patch_generation = patch_offset(c, generation);
-    if (!e->full)
-        emit_patch(elsewhere, e->at);
+    site_at(c, site)->patch_place = patch_offset(c, place);
     site_leave(c, site);
 }
 

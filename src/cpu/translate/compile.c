@@ -425,14 +425,6 @@ static void emit_vectors_check(struct compile *c)
     stub_new(c, emit_jump_if(c->e, CC_B), site);
 }
 
-static void leave_start_if_other(struct compile *c)
-{
-    uint8_t *jump = emit_jump_if(c->e, CC_NE);
-    uint32_t site = site_new(c, SITE_LEAVE);
-    site_at(c, site)->target = c->block->start;
-    stub_new(c, jump, site);
-}
-
 /* A block that crosses a page is good while the next page is the one that it was decoded from. Flags are saved. */
 static void emit_crossing_check(struct compile *c)
 {
@@ -440,10 +432,11 @@ static void emit_crossing_check(struct compile *c)
         return;
     c->u = &c->block->uops[0];
     c->flags = FLAGS_SAVED;
-    branch_compare_page(c);
-    leave_start_if_other(c);
-    c->to->generation = branch_compare_generation(c);
-    leave_start_if_other(c);
+    c->to->place = branch_compare_place(c);
+    uint8_t *jump = emit_jump_if(c->e, CC_NE);
+    uint32_t site = site_new(c, SITE_LEAVE);
+    site_at(c, site)->target = c->block->start;
+    stub_new(c, jump, site);
 }
 
 static void emit_start(struct compile *c, unsigned end)

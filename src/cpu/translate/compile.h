@@ -104,9 +104,9 @@ void copy_instruction(struct compile *);
 /* branch.c */
 bool branch_is_possible(const struct compile *, const struct insn *);
 void branch_instruction(struct compile *);
-/* translate_state.page with a constant, COMPARED_PAGE bytes before that of the comparison of the generation; a JNE is to be between them. Takes SCRATCH_0. */
-void branch_compare_page(struct compile *c);
-uint8_t *branch_compare_generation(struct compile *c); /* with a constant, at the place answered */
+/* Compares translate_state.page and the generation of the code's translations with two constants, takes SCRATCH_0 and SCRATCH_1. Answers where the page's is; the
+ * generation's is PLACE_GENERATION bytes behind it. */
+uint8_t *branch_compare_place(struct compile *);
 /* Whether the block's last instruction is a conditional branch to its own start. */
 bool branch_is_loop(const struct compile *, const struct insn *);
 void branch_poll(struct compile *);                  /* leaves to the block's start for a request; flags can be had */

@@ -52,7 +52,8 @@ enum {
     STRADDLES_MAX = 50,           /* ranges that crossed a page, until a block is compiled without groups */
 };
 
-enum { COMPARED_PAGE = 8 + 8 + 6 + 7 }; /* compile.h: the constant itself, CMP, JNE, and CMP up to the generation */
+/* branch_compare_place(): the page's constant itself, CMP, JNE, and CMP up to the generation's; in a small translation MOV. */
+enum { PLACE_GENERATION = 8 + 8 + 2 + 7, PLACE_GENERATION_SMALL = 8 + 2 };
 
 /* Where the guest's arithmetic flags are. */
 enum flags_place {
@@ -94,7 +95,7 @@ struct site {
     struct recipe recipe;
     int32_t target;                    /* from translate_state.page on                               */
     uint32_t resume;                   /* offset in the code memory, as the next three               */
-    uint32_t patch, patch_generation;  /* SITE_JUMP: the displacement; the generation compared, 0: none */
+    uint32_t patch, patch_place;  /* SITE_JUMP: the displacement; what branch_compare_place() compares, 0: none */
     uint32_t stub;                     /* the CALL of the thunk that leaves. SITE_JUMP: the displacement leads there, or is part of it, while not linked */
     struct translation *owner, *to;    /* to: linked with                                            */
     struct site *next, *previous;      /* in to->incoming                                            */
@@ -113,7 +114,7 @@ struct translation {
     bool dead;                         /* never to be entered: its start leaves, which may have been a site's place */
     bool loops;                        /* goes round in its own code                        */
     bool small;                        /* calls shared code: until it is known to be hot              */
-    uint8_t *generation;               /* of a block that crosses a page: the generation of translations that it was last found by */
+    uint8_t *place;                    /* of a block that crosses a page: what branch_compare_place() compares, by which it was last found */
     uint32_t key_behind;               /* the key of blocks that its direct branches lead to          */
     bool global;                       /* compares the kernel's tag instead of all translations' generation */
     unsigned entry_count;
@@ -126,6 +127,7 @@ enum indirect { INDIRECT_JUMP, INDIRECT_RETURN, INDIRECT_CALL, INDIRECT_KINDS };
 struct shared_code {
     uint8_t *operand[FAST_TLB_SETS][2][2][SHARED_SIZES], *range[FAST_TLB_SETS][2][2];
     uint8_t *push[FAST_TLB_SETS][2], *push_offset[FAST_TLB_SETS][2], *pop[FAST_TLB_SETS][2], *poll[2];
+    uint8_t *compare[2];                     /* the page with SCRATCH_0, the generation (global or not) with SCRATCH_1; E: both are */
     uint8_t *restore;                        /* flags from translate_state.flags to RFLAGS            */
     uint8_t *find[INDIRECT_KINDS][2][2];     /* global, saving RFLAGS                                 */
 };

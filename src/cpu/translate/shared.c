@@ -129,6 +129,18 @@ static void emit_poll(struct cpu *cpu, bool keeps)
     emit_return(&s);
 }
 
+/* Whether code is where a link or a block over two pages holds, whose constants are in SCRATCH_0 and SCRATCH_1. */
+static void emit_compare(struct cpu *cpu, bool global)
+{
+    struct emit *e = &cpu->translator->emit;
+    cpu->translator->shared.compare[global] = e->at;
+    emit_op_memory(e, true, 0x3b, SCRATCH_0, at_absolute(&cpu->translate.page));
+    uint8_t *other = emit_jump_if(e, CC_NE);
+    emit_op_memory(e, false, 0x3b, SCRATCH_1, at_absolute(global ? (const void *)&cpu->translate.kernel_tag : &cpu->fetch_generation));
+    emit_patch(other, e->at);
+    emit_byte(e, 0xc3);
+}
+
 /* Jumped to: to the target in SCRATCH_1, or out by the site whose number is in SCRATCH_0. */
 static void emit_find(struct cpu *cpu, enum indirect kind, bool global, bool saves)
 {
@@ -187,6 +199,8 @@ void shared_emit(struct cpu *cpu)
     }
     for (unsigned i = 0; i < 4; i++)
         emit_find(cpu, INDIRECT_JUMP, i & 1, i & 2), emit_find(cpu, INDIRECT_RETURN, i & 1, i & 2), emit_find(cpu, INDIRECT_CALL, i & 1, i & 2);
+    emit_compare(cpu, false);
+    emit_compare(cpu, true);
     t->shared.restore = t->emit.at;
     flags_emit_restore(&t->emit, cpu);
     emit_byte(&t->emit, 0xc3);

@@ -353,11 +353,11 @@ static uint32_t generation_of(const struct cpu *cpu, const struct translation *t
     return to->global ? (uint32_t)cpu->translate.kernel_tag : cpu->fetch_generation;
 }
 
-/* What the code at `place` compares: with the generation, and before it with the page that it comes to, or is on. */
-static void put_compared(uint8_t *place, uint32_t generation, uint64_t page)
+/* What the code at `place` compares: the page that it comes to, or is on, and the generation. */
+static void put_compared(const struct translation *in, uint8_t *place, uint32_t generation, uint64_t page)
 {
-    store_le32(place, generation);
-    store_le64(place - COMPARED_PAGE, page);
+    store_le64(place, page);
+    store_le32(place + (in->small ? PLACE_GENERATION_SMALL : PLACE_GENERATION), generation);
 }
 
 /* The site was left for `to`, which is about to run at state.rip. */
@@ -367,10 +367,10 @@ static void site_link(struct cpu *cpu, struct site *site, struct translation *to
     const struct translation *from = site->owner;
     if (!to->saved || to->block->dead || from->dead || t->lockstep || to->block->key != from->key_behind || cpu_soak_unlinks(cpu))
         return;
-    if (site->patch_generation) {
+    if (site->patch_place) {
         if (from->global && !is_global(cpu, cpu->state.rip))
             return;
-        put_compared(code_at(t, site->patch_generation), generation_of(cpu, from), cpu->state.rip & TLB_PAGE_MASK);
+        put_compared(from, code_at(t, site->patch_place), generation_of(cpu, from), cpu->state.rip & TLB_PAGE_MASK);
     } else if (from->block->page != to->block->page) {
         return;
     }
@@ -714,8 +714,8 @@ const struct uop *translate_run(struct cpu *cpu, struct block *b, unsigned numbe
     if (!number)
         jump_put(cpu, to);
     cpu->translate.page = cpu->state.rip - b->start;
-    if (to->generation)
-        put_compared(to->generation, generation_of(cpu, to), cpu->translate.page);
+    if (to->place)
+        put_compared(to, to->place, generation_of(cpu, to), cpu->translate.page);
     cpu->translate.flags = cc_arith(cpu);
     t->statistics.entries++;
     const uint8_t *code = entry_of(to, number);

@@ -597,7 +597,7 @@ static bool call_shared(struct verify *v, const uint8_t *code)
     const struct shared_code *shared = &v->c->t->shared;
     unsigned set = engine_key_rights(v->c->block->key);
     bool push = false, pop = false, poll = false;
-    if (code == shared->restore) {
+    if (code == shared->restore || code == shared->compare[v->c->to->global]) {
         forget_register(v, SCRATCH_0);
         forget_compared(v);
         return true;
