@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "watch.h"
+
 /* Guest-physical addresses, where the kernel has them, too. */
 enum {
     GDT = 0x10000, TSS = 0x11000, IDT = 0x12000, VARIABLES = 0x13000, PIECE_TABLE = 0x14000, LOG = 0x60000, TABLES = 0x20000, TABLES_END = 0x50000,
@@ -224,7 +226,9 @@ static void outcome_get(const struct machine *m, struct outcome *o)
     memcpy(o->stacks, bytes + FUEL_AT, sizeof o->stacks);
 }
 
-void program_run(const struct program *p, uint64_t seed, const char *engine, const struct cpu_soak *soak, unsigned limit, struct outcome *o)
+static void kick(void *cpu) { cpu_request(cpu, CPU_REQ_KICK); }
+
+bool program_run(const struct program *p, uint64_t seed, const char *engine, const struct cpu_soak *soak, unsigned limit, struct outcome *o)
 {
     struct machine m = { .d = { seed }, .table = TABLES };
     memset(o, 0, sizeof *o);
@@ -234,9 +238,13 @@ void program_run(const struct program *p, uint64_t seed, const char *engine, con
     tables_put(&m);
     machine_put(&m, p, limit);
     cpu_put(&m, p);
+    if (!soak)
+        watch(kick, m.g.vm.cpus[0]);
     do
         o->reason = guest_run(&m.g, 0);
-    while (o->reason == HY_EXIT_KICK);
+    while (o->reason == HY_EXIT_KICK && soak);
+    watch(NULL, NULL);
     outcome_get(&m, o);
     guest_free(&m.g);
+    return o->reason != HY_EXIT_KICK;
 }

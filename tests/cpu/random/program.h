@@ -60,6 +60,7 @@ struct outcome {
 };
 #define LOG_NAMES "RAX", "RCX", "RDX", "RBX", "RBP", "RSI", "RDI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", \
     "vector", "error", "RIP", "CS", "RFLAGS", "RSP", "SS", "CR2", "hash"
-void program_run(const struct program *, uint64_t seed, const char *engine, const struct cpu_soak *, unsigned limit, struct outcome *);
+/* False: without a soak, it was not at its end after some seconds of CPU time. */
+bool program_run(const struct program *, uint64_t seed, const char *engine, const struct cpu_soak *, unsigned limit, struct outcome *);
 
 #endif
