@@ -63,7 +63,6 @@ static void emit_page_move(struct compile *c, int32_t target)
 uint8_t *branch_compare_place(struct compile *c)
 {
     struct emit *e = c->e;
-    const void *at = c->to->global ? (const void *)&c->cpu->translate.kernel_tag : &c->cpu->fetch_generation;
     emit_bytes(e, "\x49\xba", 2); /* MOV SCRATCH_0, imm64 */
     emit_u64(e, 0);
     uint8_t *place = e->at - 8;
@@ -74,9 +73,10 @@ uint8_t *branch_compare_place(struct compile *c)
         emit_call(e, c->t->shared.compare[c->to->global]);
         return place;
     }
+    const void *generation = c->to->global ? (const void *)&c->cpu->translate.kernel_tag : &c->cpu->fetch_generation;
     emit_op_memory(e, true, 0x3b, SCRATCH_0, at_absolute(&c->cpu->translate.page)); /* CMP */
-    emit_bytes(e, "\x75\x0b", 2);                          /* JNE over the next */
-    emit_op_memory(e, false, 0x81, 7, at_absolute(at));     /* CMP dword, imm32 */
+    emit_bytes(e, "\x75\x0b", 2);                              /* JNE over the next */
+    emit_op_memory(e, false, 0x81, 7, at_absolute(generation)); /* CMP dword, imm32 */
     emit_u32(e, 0);
     return place;
 }

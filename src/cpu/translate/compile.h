@@ -105,7 +105,7 @@ void copy_instruction(struct compile *);
 bool branch_is_possible(const struct compile *, const struct insn *);
 void branch_instruction(struct compile *);
 /* Compares translate_state.page and the generation of the code's translations with two constants, takes SCRATCH_0 and SCRATCH_1. Answers where the page's is; the
- * generation's is PLACE_GENERATION bytes behind it. */
+ * generation's is PLACE_GENERATION bytes behind it, PLACE_GENERATION_SMALL in a small translation, which calls shared code. */
 uint8_t *branch_compare_place(struct compile *);
 /* Whether the block's last instruction is a conditional branch to its own start. */
 bool branch_is_loop(const struct compile *, const struct insn *);

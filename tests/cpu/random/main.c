@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* random: random guest programs on the interpreter, on translated code and on both in lockstep: all must come to the same end, and each exception on the way be the same.
+/* random_programs: random guest programs on the interpreter, on translated code and on both in lockstep: all must come to the same end, and each exception on the way be the same.
  *
- *     random [--programs N] [--seed S] [--limit EXCEPTIONS]
+ *     random_programs [--programs N] [--seed S] [--limit EXCEPTIONS]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,7 +92,7 @@ static struct options options_of(int argc, char **argv)
         else if (!strcmp(argv[i], "--limit"))
             o.limit = (unsigned)strtoul(argv[i + 1], NULL, 0);
         else
-            fprintf(stderr, "random: %s is no option\n", argv[i]), exit(2);
+            fprintf(stderr, "random_programs: %s is no option\n", argv[i]), exit(2);
     }
     return o;
 }
